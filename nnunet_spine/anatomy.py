@@ -1,0 +1,140 @@
+"""Vertebral levels: names, ids, regions, cranio-caudal order with its variants, and colours.
+
+The single source of all of these. VerSe ids follow the VerSe repository (C1-C7 1-7, T1-T12 8-19, L1-L6 20-25, T13 28).
+nnU-Net needs consecutive label values, so T13 is stored as 26; everything else keeps its VerSe id.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from nnunet_spine.errors import InputError
+
+REGIONS = ("C", "T", "L")
+REGION_NAMES = {"C": "cervical", "T": "thoracic", "L": "lumbar"}
+REGION_IDS = {"C": 1, "T": 2, "L": 3}
+
+
+@dataclass(frozen=True)
+class Level:
+    """One vertebral level.
+
+    Attributes:
+        name: "C1" ... "L6".
+        verse_id: label value in VerSe masks and centroid files.
+        nnunet_id: label value in our nnU-Net datasets.
+        color: red, green, blue, 0-255; the same in every picture.
+    """
+
+    name: str
+    verse_id: int
+    nnunet_id: int
+    color: tuple[int, int, int]
+
+    @property
+    def region(self) -> str:
+        """"C", "T" or "L"."""
+        return self.name[0]
+
+    @property
+    def region_id(self) -> int:
+        return REGION_IDS[self.region]
+
+    @property
+    def hex_color(self) -> str:
+        return "#{:02x}{:02x}{:02x}".format(*self.color)
+
+
+def _levels() -> tuple[Level, ...]:
+    names = [f"C{i}" for i in range(1, 8)] + [f"T{i}" for i in range(1, 14)] + [f"L{i}" for i in range(1, 7)]
+    # Neighbouring levels contrast in hue and lightness; the cycle of nine never repeats within eight levels.
+    palette = (
+        (230, 57, 70), (255, 183, 3), (67, 170, 139), (67, 97, 238), (247, 127, 0),
+        (144, 219, 244), (181, 23, 158), (144, 190, 109), (255, 255, 130),
+    )  # fmt: skip
+    verse = list(range(1, 20)) + [28] + list(range(20, 26))
+    nnunet = list(range(1, 20)) + [26] + list(range(20, 26))
+    return tuple(
+        Level(name, v, n, tuple(int(c * (1 - 0.12 * (i // len(palette)))) for c in palette[i % len(palette)]))
+        for i, (name, v, n) in enumerate(zip(names, verse, nnunet, strict=True))
+    )
+
+
+LEVELS: tuple[Level, ...] = _levels()
+"""All 26 levels in cranio-caudal order: C1 ... C7, T1 ... T13, L1 ... L6."""
+
+NAMES: tuple[str, ...] = tuple(level.name for level in LEVELS)
+BY_NAME: dict[str, Level] = {level.name: level for level in LEVELS}
+BY_VERSE_ID: dict[int, Level] = {level.verse_id: level for level in LEVELS}
+BY_NNUNET_ID: dict[int, Level] = {level.nnunet_id: level for level in LEVELS}
+
+SUCCESSORS: dict[str, tuple[str, ...]] = {
+    **{a: (b,) for a, b in zip(NAMES, NAMES[1:], strict=False)},
+    "T11": ("T12", "L1"),
+    "T12": ("T13", "L1"),
+    "L4": ("L5",),
+    "L5": ("L6",),
+    "L6": (),
+}
+"""What may follow a level caudally inside one spine. A spine may end at any level; with four lumbar levels it ends at L4."""
+
+
+def spine_sequence(*, last_thoracic: int = 12, last_lumbar: int = 5) -> tuple[str, ...]:
+    """Names of a whole spine, cranial to caudal.
+
+    Args:
+        last_thoracic: 11, 12 or 13.
+        last_lumbar: 4, 5 or 6.
+
+    Raises:
+        InputError: for other counts.
+    """
+    if last_thoracic not in (11, 12, 13) or last_lumbar not in (4, 5, 6):
+        raise InputError(f"{last_thoracic} thoracic and {last_lumbar} lumbar levels; expected 11-13 and 4-6")
+    counts = {"C": 7, "T": last_thoracic, "L": last_lumbar}
+    return tuple(level.name for level in LEVELS if int(level.name[1:]) <= counts[level.region])
+
+
+def sort_cranio_caudal(names: Iterable[str]) -> list[str]:
+    """Level names in anatomical order (T13 between T12 and L1)."""
+    return sorted(names, key=NAMES.index)
+
+
+def expected_neighbours(above: str, below: str) -> bool:
+    """Whether `below` may directly follow `above` in one spine."""
+    return below in SUCCESSORS[above]
+
+
+def lookup_table(source: str, target: str) -> np.ndarray:
+    """Label value -> label value, as an array to index with a mask.
+
+    Args:
+        source, target: "verse", "nnunet", "region" (1 C, 2 T, 3 L) or "spine" (1); source only "verse" or "nnunet".
+
+    Returns:
+        int16 array of length 29 for VerSe ids, 27 for nnU-Net ids; 0 maps to 0, unknown values to -1.
+    """
+    table = np.full(29 if source == "verse" else 27, -1, dtype=np.int16)
+    table[0] = 0
+    for level in LEVELS:
+        values = {"verse": level.verse_id, "nnunet": level.nnunet_id, "region": level.region_id, "spine": 1}
+        table[values[source]] = values[target]
+    return table
+
+
+def dataset_labels(kind: str = "vertebrae") -> dict[str, int]:
+    """The `labels` entry of dataset.json, in order of label value.
+
+    Args:
+        kind: "vertebrae" (26 levels), "regions" (cervical, thoracic, lumbar) or "spine".
+    """
+    if kind == "vertebrae":
+        named = {level.name: level.nnunet_id for level in LEVELS}
+    elif kind == "regions":
+        named = {REGION_NAMES[r]: REGION_IDS[r] for r in REGIONS}
+    elif kind == "spine":
+        named = {"spine": 1}
+    else:
+        raise InputError(f"label set '{kind}'; expected vertebrae, regions or spine")
+    return {"background": 0, **dict(sorted(named.items(), key=lambda item: item[1]))}

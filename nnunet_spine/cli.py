@@ -1,0 +1,62 @@
+"""The command line `nnunet-spine`.
+
+Exit codes: 0 done, 1 finished with a failure that is not the input's fault, 2 bad input or usage, 130 interrupted.
+"""
+
+import argparse
+import importlib
+import os
+import sys
+
+from nnunet_spine import __version__
+from nnunet_spine.commands import COMMANDS
+from nnunet_spine.errors import InputError
+
+
+def _common_options() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    group = common.add_argument_group("everywhere")
+    group.add_argument("--quiet", action="store_true", help="no progress bars and no remarks, only results and errors")
+    group.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return common
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser with all subcommands; imports neither torch nor nnU-Net."""
+    parser = argparse.ArgumentParser(prog="nnunet-spine", description="Vertebrae in CT with nnU-Net v2.")
+    parser.add_argument("--version", action="version", version=f"nnunet-spine {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="command", required=True)
+    for name in COMMANDS:
+        module = importlib.import_module(f"nnunet_spine.commands.{name}")
+        subparser = subparsers.add_parser(
+            name,
+            help=module.HELP,
+            description=module.HELP,
+            parents=[_common_options()],
+            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        )
+        module.add_arguments(subparser)
+        subparser.set_defaults(run=module.run)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    args = build_parser().parse_args(argv)
+    try:
+        return args.run(args) or 0
+    except InputError as error:
+        if args.debug:
+            raise
+        print(f"nnunet-spine {args.command}: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # e.g. `nnunet-spine labels | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print(f"nnunet-spine {args.command}: interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,6 @@
+"""One module per subcommand, named after it: `HELP`, `add_arguments(parser)` and `run(args)`.
+
+Modules import nothing heavy at the top; what needs torch or nnU-Net is imported inside `run`.
+"""
+
+COMMANDS = ("env", "doctor", "trainers", "labels", "phantom", "convert", "plan", "demo")

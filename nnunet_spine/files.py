@@ -1,0 +1,116 @@
+"""Reading and writing files so that nothing is ever half written."""
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from nnunet_spine.errors import InputError
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path in the same folder that replaces `path` when the block ends without an error.
+
+    The name starts with a dot, so nnU-Net and our own scans never take it for a case.
+
+    Raises:
+        InputError: the folder cannot be written to or the disk is full (the temporary file is removed).
+    """
+    path = Path(path)
+    suffix = "".join(path.suffixes[-2:])
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=".partial-", suffix=suffix, dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        temporary.chmod(0o666 & ~_umask())
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        cure = "free some space or choose another folder" if error.errno == 28 else "choose a folder you can write to"
+        raise InputError(f"cannot be written ({error.strerror or error})", cure, path) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write UTF-8 text atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | Path, content: object) -> None:
+    """Write JSON atomically, indented, with a final newline."""
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def read_json(path: str | Path) -> object:
+    """Read JSON.
+
+    Raises:
+        InputError: missing, unreadable or not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError("no such file", "check the path", path) from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"not readable as JSON ({error})", "restore the file", path) from error
+
+
+def read_nifti(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
+    """Voxels of a 3-D NIfTI file in stored axis order, and its 4x4 affine (RAS mm; sform preferred).
+
+    Voxels keep the stored type unless the header scales them.
+
+    Raises:
+        InputError: missing, truncated, not NIfTI, or not 3-D.
+    """
+    image = open_nifti(path)
+    try:
+        return np.asanyarray(image.dataobj), image.affine
+    except (OSError, EOFError, ValueError) as error:
+        raise InputError(f"truncated or damaged voxel data ({error})", "fetch the file again", path) from error
+    except Exception as error:  # zlib.error has no common base class with the above
+        raise InputError(f"damaged compression ({error})", "fetch the file again", path) from error
+
+
+def open_nifti(path: str | Path) -> nib.Nifti1Image:
+    """The header of a 3-D NIfTI file, voxels unread.
+
+    Raises:
+        InputError: missing, not NIfTI, or not 3-D (trailing axes of length 1 are allowed and dropped).
+    """
+    try:
+        image = nib.load(path)
+    except FileNotFoundError:
+        raise InputError("no such file", "check the path", path) from None
+    except Exception as error:
+        raise InputError(f"not readable as NIfTI ({error})", "fetch the file again", path) from error
+    if image.ndim > 3 and set(image.shape[3:]) == {1}:
+        image = nib.funcs.squeeze_image(image)
+    if image.ndim != 3:
+        raise InputError(f"{image.ndim}-D image of shape {image.shape}; expected 3-D", "extract one volume", path)
+    return image
+
+
+def write_nifti(path: str | Path, array: np.ndarray, affine: np.ndarray) -> None:
+    """Write a NIfTI-1 file atomically; voxels keep the array's type, affine (RAS mm) goes into sform and qform."""
+    image = nib.Nifti1Image(array, affine)
+    image.header.set_xyzt_units("mm")
+    with atomic_path(path) as temporary:
+        nib.save(image, temporary)
