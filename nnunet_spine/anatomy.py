@@ -6,6 +6,7 @@ nnU-Net needs consecutive label values, so T13 is stored as 26; everything else 
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -34,7 +35,7 @@ class Level:
 
     @property
     def region(self) -> str:
-        """"C", "T" or "L"."""
+        """ "C", "T" or "L"."""
         return self.name[0]
 
     @property
@@ -53,8 +54,8 @@ def _levels() -> tuple[Level, ...]:
         (230, 57, 70), (255, 183, 3), (67, 170, 139), (67, 97, 238), (247, 127, 0),
         (144, 219, 244), (181, 23, 158), (144, 190, 109), (255, 255, 130),
     )  # fmt: skip
-    verse = list(range(1, 20)) + [28] + list(range(20, 26))
-    nnunet = list(range(1, 20)) + [26] + list(range(20, 26))
+    verse = [*range(1, 20), 28, *range(20, 26)]
+    nnunet = [*range(1, 20), 26, *range(20, 26)]
     return tuple(
         Level(name, v, n, tuple(int(c * (1 - 0.12 * (i // len(palette)))) for c in palette[i % len(palette)]))
         for i, (name, v, n) in enumerate(zip(names, verse, nnunet, strict=True))
@@ -70,14 +71,13 @@ BY_VERSE_ID: dict[int, Level] = {level.verse_id: level for level in LEVELS}
 BY_NNUNET_ID: dict[int, Level] = {level.nnunet_id: level for level in LEVELS}
 
 SUCCESSORS: dict[str, tuple[str, ...]] = {
-    **{a: (b,) for a, b in zip(NAMES, NAMES[1:], strict=False)},
+    **{a: (b,) for a, b in pairwise(NAMES)},
     "T11": ("T12", "L1"),
     "T12": ("T13", "L1"),
-    "L4": ("L5",),
     "L5": ("L6",),
     "L6": (),
 }
-"""What may follow a level caudally inside one spine. A spine may end at any level; with four lumbar levels it ends at L4."""
+"""What may follow a level caudally inside one spine. A spine or a field of view may end at any level."""
 
 
 def spine_sequence(*, last_thoracic: int = 12, last_lumbar: int = 5) -> tuple[str, ...]:

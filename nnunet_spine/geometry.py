@@ -32,7 +32,7 @@ def corner_distance_mm(shape: tuple[int, ...], affine: np.ndarray, other: np.nda
 
 
 def reorient(array: np.ndarray, affine: np.ndarray, codes: str = "RAS") -> tuple[np.ndarray, np.ndarray]:
-    """Permute and flip array axes so that its codes become `codes`; world positions stay. Returns a view and its affine."""
+    """Permute and flip array axes to the given codes; world positions stay. Returns a view and its affine."""
     transform = nib.orientations.ornt_transform(nib.io_orientation(affine), nib.orientations.axcodes2ornt(codes))
     return (
         nib.orientations.apply_orientation(array, transform),

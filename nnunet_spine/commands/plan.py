@@ -1,0 +1,87 @@
+"""`nnunet-spine plan`: plans for nnU-Net that suit spines and our networks."""
+
+import argparse
+
+from nnunet_spine.errors import InputError
+
+HELP = "plan a converted dataset for nnU-Net: spacing, sagittal slices, memory of our networks"
+
+DEFAULT_PLANS = "nnUNetSpinePlans"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-d", dest="dataset", required=True, help="dataset id or name")
+    parser.add_argument(
+        "-tr", dest="trainer", default="ConvLSTMTrainer", help="trainer or recipe whose network has to fit the memory"
+    )
+    parser.add_argument(
+        "--spacing",
+        nargs="+",
+        type=float,
+        metavar="MM",
+        help="target spacing in mm: one number, or cranio-caudal antero-posterior left-right; unset: the median",
+    )
+    parser.add_argument(
+        "--sagittal", action="store_true", help="slices of the 2d configuration are sagittal whatever the spacing"
+    )
+    parser.add_argument("--gpu-memory", type=float, default=8.0, metavar="GB", help="memory of the GPU to plan for")
+    parser.add_argument(
+        "--cpu", action="store_true", help="a small configuration that trains in minutes on two CPU cores"
+    )
+    parser.add_argument("-p", dest="plans_name", default=DEFAULT_PLANS, help="name of the plans to write")
+    parser.add_argument("-np", dest="processes", type=int, default=4, help="worker processes for reading the images")
+    parser.add_argument("--verify", action="store_true", help="run nnU-Net's dataset integrity check first")
+
+
+def run(args: argparse.Namespace) -> None:
+    spacing_mm = _spacing(args.spacing)
+    if args.gpu_memory <= 0:
+        raise InputError(f"--gpu-memory {args.gpu_memory:g}; expected a positive number of GB")
+    from nnunet_spine.planning import CPU_MEMORY_GB, CPU_SPACING_MM, PlanOptions, plan_dataset
+    from nnunet_spine.trainers import get_trainer
+
+    trainer = get_trainer(args.trainer)
+    options = PlanOptions(
+        architecture=trainer.architecture,
+        architecture_kwargs=trainer.architecture_kwargs,
+        spacing_mm=spacing_mm or (CPU_SPACING_MM if args.cpu else None),
+        sagittal=args.sagittal,
+        cpu=args.cpu,
+    )
+    plans = plan_dataset(
+        args.dataset,
+        options,
+        gpu_memory_gb=CPU_MEMORY_GB if args.cpu else args.gpu_memory,
+        plans_name=args.plans_name,
+        processes=args.processes,
+        verify=args.verify,
+        quiet=args.quiet,
+    )
+    for name, configuration in plans["configurations"].items():
+        if "patch_size" in configuration:
+            stages = configuration["architecture"]["arch_kwargs"]["n_stages"]
+            print(
+                f"{name:12} spacing {_times(configuration['spacing'])} mm, "
+                f"patch {_times(configuration['patch_size'])}, batch {configuration['batch_size']}, {stages} stages"
+            )
+    if args.quiet:
+        return
+    configuration = trainer.recommended if trainer.recommended in plans["configurations"] else "2d"
+    device = " -device cpu" if args.cpu else ""
+    print(
+        f"\nNext:\n  nnUNetv2_preprocess -d {args.dataset} -plans_name {args.plans_name} -c {configuration}\n"
+        f"  nnUNetv2_train {args.dataset} {configuration} 0 -p {args.plans_name} -tr {args.trainer}{device}"
+    )
+
+
+def _spacing(values: list[float] | None) -> tuple[float, float, float] | None:
+    if values is None:
+        return None
+    values = values * 3 if len(values) == 1 else values
+    if len(values) != 3 or min(values) <= 0:
+        raise InputError(f"--spacing {' '.join(map(str, values))}; expected one or three positive numbers in mm")
+    return tuple(values)
+
+
+def _times(values: list[float]) -> str:
+    return " x ".join(f"{v:.4g}" for v in values)

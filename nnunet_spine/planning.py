@@ -1,0 +1,140 @@
+"""An nnU-Net planner that knows spines: spacing, sagittal slices, and the memory of our networks.
+
+nnU-Net searches planners only inside itself, so this one runs through `nnunet-spine plan`, which calls nnU-Net's own
+planning function with it. The plans it writes name nnU-Net's plain network and are ordinary plans: any trainer, stock
+or ours, can use them.
+"""
+
+import contextlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
+from nnunetv2.experiment_planning.plan_and_preprocess_api import extract_fingerprint_dataset, plan_experiment_dataset
+from nnunetv2.utilities.dataset_name_id_conversion import convert_dataset_name_to_id, maybe_convert_to_dataset_name
+
+from nnunet_spine.environment import nnunet_folder
+from nnunet_spine.errors import InputError
+
+SAGITTAL_FIRST = [2, 0, 1]
+REORIENTING_READERS = ("NibabelIOWithReorient", "SimpleITKIOWithReorient")
+CPU_SPACING_MM = (4.0, 4.0, 4.0)
+CPU_MEMORY_GB = 1.0
+
+
+@dataclass(frozen=True)
+class PlanOptions:
+    """What a user may ask of the planner.
+
+    Attributes:
+        architecture: dotted name of the network whose memory counts; None for the plain U-Net.
+        architecture_kwargs: its options beyond the plans' own.
+        spacing_mm: target spacing cranio-caudal, antero-posterior, left-right; None for the data's median.
+        sagittal: slices of the 2d configuration are sagittal whatever the spacing.
+        cpu: small network and patch for training in minutes on a few CPU cores.
+    """
+
+    architecture: str | None = None
+    architecture_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    spacing_mm: tuple[float, float, float] | None = None
+    sagittal: bool = False
+    cpu: bool = False
+
+
+class SpinePlanner(ExperimentPlanner):
+    """nnU-Net's planner with `PlanOptions`; make one with `configured_planner`."""
+
+    options = PlanOptions()
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        if self.options.cpu:
+            self.UNet_base_num_features = 8
+            self.UNet_max_features_2d = self.UNet_max_features_3d = 128
+            # Whole phantoms and torsos fit one patch at the coarse spacing, so one resolution is enough.
+            self.lowres_creation_threshold = 0
+        reader = self.determine_reader_writer().__name__
+        if self.options.sagittal and reader not in REORIENTING_READERS:
+            raise InputError(
+                f"sagittal slices need a reader that reorients, this dataset uses {reader}",
+                'set "overwrite_image_reader_writer": "NibabelIOWithReorient" in dataset.json',
+                self.raw_dataset_folder,
+            )
+
+    def determine_transpose(self) -> tuple[list[int], list[int]]:
+        if not self.options.sagittal:
+            return super().determine_transpose()
+        return SAGITTAL_FIRST, [int(i) for i in np.argsort(SAGITTAL_FIRST)]
+
+    def static_estimate_VRAM_usage(
+        self, patch_size, input_channels, output_channels, arch_class_name, arch_kwargs, arch_kwargs_req_import
+    ):
+        """nnU-Net's estimate for the network that will be trained instead of the plain U-Net."""
+        if self.options.architecture is not None:
+            arch_class_name = self.options.architecture
+            arch_kwargs = {**arch_kwargs, **self.options.architecture_kwargs}
+        return super().static_estimate_VRAM_usage(
+            patch_size, input_channels, output_channels, arch_class_name, arch_kwargs, arch_kwargs_req_import
+        )
+
+
+def configured_planner(options: PlanOptions) -> type[SpinePlanner]:
+    """A planner class with these options; nnU-Net's planning function makes the instance."""
+    return type("SpinePlanner", (SpinePlanner,), {"options": options, "__module__": __name__})
+
+
+def plan_dataset(
+    dataset: str | int,
+    options: PlanOptions,
+    *,
+    gpu_memory_gb: float = 8.0,
+    plans_name: str = "nnUNetSpinePlans",
+    processes: int = 4,
+    verify: bool = False,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Extract the fingerprint if it is missing, plan, and write the plans where nnU-Net looks for them.
+
+    Args:
+        dataset: id or name of a dataset in `nnUNet_raw`.
+        verify: run nnU-Net's dataset integrity check first.
+        quiet: no progress bar.
+
+    Returns:
+        The plans as written.
+
+    Raises:
+        InputError: variables unset, no such dataset, or options that do not fit it.
+    """
+    raw = nnunet_folder("nnUNet_raw")
+    nnunet_folder("nnUNet_preprocessed")
+    try:
+        name = maybe_convert_to_dataset_name(int(dataset) if str(dataset).isdigit() else dataset)
+        dataset_id = convert_dataset_name_to_id(name)
+    except Exception as error:
+        raise InputError(
+            f"no dataset '{dataset}' in {raw}",
+            "convert one first, e.g. nnunet-spine convert verse",
+        ) from error
+    # nnU-Net prints whole plans; ours are summarised by the command.
+    with Path(os.devnull).open("w") as sink, contextlib.redirect_stdout(sink):
+        extract_fingerprint_dataset(
+            dataset_id,
+            num_processes=processes,
+            check_dataset_integrity=verify,
+            clean=False,
+            verbose=False,
+            show_progress_bar=not quiet,
+        )
+        plans, _ = plan_experiment_dataset(
+            dataset_id,
+            configured_planner(options),
+            gpu_memory_target_in_gb=gpu_memory_gb,
+            overwrite_target_spacing=options.spacing_mm,
+            overwrite_plans_name=plans_name,
+        )
+    return plans

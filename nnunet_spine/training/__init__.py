@@ -1,0 +1,1 @@
+"""What all trainers share: the base trainer, learning-rate schedules and recipe names."""

@@ -1,0 +1,251 @@
+"""The base of all trainers: nnU-Net's trainer with its settings as class attributes.
+
+A trainer is a declaration: it sets attributes and writes no constructor (nnU-Net reads the constructor's parameter
+names back). Differences from stock nnU-Net that hold for every trainer:
+
+- No mirroring, in training and at prediction. Hempe & Heinrich (2021) report 45.0 instead of 53.8 % Dice with flips.
+- Rotation is limited to `max_rotation_deg`. Stock nnU-Net rotates nearly square 2D patches by up to 180 degrees, which
+  turns a spine upside down and so has the effect of a flip.
+- Dummy-2D augmentation needs anisotropic spacing, not just a narrow patch: spine patches are narrow by anatomy.
+"""
+
+from typing import Any, ClassVar
+
+import torch
+from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
+from nnunetv2.configuration import ANISO_THRESHOLD
+from nnunetv2.training.data_augmentation.compute_initial_patch_size import get_patch_size
+from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
+from torch import nn
+
+from nnunet_spine.errors import InputError
+from nnunet_spine.losses import LOSSES
+from nnunet_spine.training.recipes import Option
+from nnunet_spine.training.schedules import Schedule
+
+OPTIMIZERS = {
+    "SGD": lambda parameters, lr, decay: torch.optim.SGD(
+        parameters, lr, weight_decay=decay, momentum=0.99, nesterov=True
+    ),
+    "Adam": lambda parameters, lr, decay: torch.optim.Adam(parameters, lr, weight_decay=decay),
+    "AdamW": lambda parameters, lr, decay: torch.optim.AdamW(parameters, lr, weight_decay=decay),
+}
+
+# nnU-Net's constructor sets these on the instance; ours puts the class's values back.
+_INSTANCE_SETTINGS = (
+    "initial_lr",
+    "weight_decay",
+    "num_epochs",
+    "num_iterations_per_epoch",
+    "num_val_iterations_per_epoch",
+    "save_every",
+)
+
+
+class SpineTrainer(nnUNetTrainer):
+    """nnU-Net's own network and loss under this package's training rules: the baseline the other trainers differ from.
+
+    Attributes:
+        summary, citation, parameters, recommended: for lists of trainers; `recommended` is a configuration name.
+        architecture: dotted name of the network class; None takes the class in the plans.
+        architecture_kwargs: added to the plans' constructor arguments.
+        loss_name: a key of `nnunet_spine.losses.LOSSES`; None is nnU-Net's Dice + CE (regions: Dice + BCE).
+        loss_kwargs: options of that loss.
+        optimizer_name, initial_lr, weight_decay, lr_schedule: "SGD" (momentum 0.99), "Adam" or "AdamW"; "poly",
+            "constant" or "plateau".
+        augmentation: "nnunet" or "none".
+        max_rotation_deg: limit for rotation in augmentation, per axis.
+        presets: named sets of attributes; "nnunet" is the class as it stands and applies when a recipe names none.
+        options: options in recipe names beyond those all trainers take.
+    """
+
+    summary: ClassVar[str] = "nnU-Net's network from the plans, without flips"
+    citation: ClassVar[str] = "Isensee et al., Nature Methods 2021"
+    parameters: ClassVar[str] = "as planned"
+    recommended: ClassVar[str] = "3d_fullres"
+
+    architecture: ClassVar[str | None] = None
+    architecture_kwargs: ClassVar[dict[str, Any]] = {}
+    deep_supervision: ClassVar[bool] = True
+    loss_name: ClassVar[str | None] = None
+    loss_kwargs: ClassVar[dict[str, Any]] = {}
+    optimizer_name: ClassVar[str] = "SGD"
+    initial_lr = 1e-2
+    weight_decay = 3e-5
+    lr_schedule: ClassVar[str] = "poly"
+    augmentation: ClassVar[str] = "nnunet"
+    max_rotation_deg: ClassVar[float] = 30.0
+    num_epochs = 1000
+    num_iterations_per_epoch = 250
+    num_val_iterations_per_epoch = 50
+    save_every = 10
+    compile_network: ClassVar[bool] = True
+    supports_regions: ClassVar[bool] = True
+    supports_ignore_label: ClassVar[bool] = True
+
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"nnunet": {}}
+    options: ClassVar[tuple[Option, ...]] = ()
+
+    def __init__(
+        self,
+        plans: dict,
+        configuration: str,
+        fold: int,
+        dataset_json: dict,
+        device: torch.device = torch.device("cuda"),  # noqa: B008 - nnU-Net's signature
+    ):
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        for name in _INSTANCE_SETTINGS:
+            setattr(self, name, getattr(type(self), name))
+        # A network of two stages has a single output; nnU-Net's weights for one output would be 0/0.
+        self.enable_deep_supervision = (
+            self.deep_supervision and len(self.configuration_manager.pool_op_kernel_sizes) > 2
+        )
+        self._check_labels()
+
+    def _check_labels(self) -> None:
+        name = type(self).__name__
+        if self.label_manager.has_regions and not self.supports_regions:
+            raise NotImplementedError(
+                f"{name} cannot train on regions (label values that are lists in dataset.json). "
+                "Use a dataset with plain labels, or ConvLSTMTrainer"
+            )
+        if self.label_manager.has_ignore_label and not self.supports_ignore_label:
+            raise NotImplementedError(f"{name} cannot train with an ignore label. Remove it, or use ConvLSTMTrainer")
+
+    def initialize(self) -> None:
+        super().initialize()
+        settings = {
+            "network": self.architecture or self.configuration_manager.network_arch_class_name,
+            "network options": self.architecture_kwargs,
+            "parameters": sum(p.numel() for p in self.network.parameters()),
+            "deep supervision": self.enable_deep_supervision,
+            "loss": self.loss_name or "nnU-Net's Dice + CE",
+            "loss options": self.loss_kwargs,
+            "optimiser": f"{self.optimizer_name}, {self.initial_lr:g}, {self.lr_schedule}",
+            "augmentation": self.augmentation,
+            "mirroring": None,
+            "torch.compile": self._compile_status(),
+        }
+        self.print_to_log_file("\n".join(f"{key}: {value}" for key, value in settings.items()), add_timestamp=False)
+
+    @classmethod
+    def build_network_architecture(
+        cls,
+        plans_manager: PlansManager,
+        configuration_manager: ConfigurationManager,
+        num_input_channels: int,
+        num_output_channels: int,
+        enable_deep_supervision: bool = True,
+    ) -> nn.Module:
+        """The trainer's network with the plans' topology.
+
+        A class method, since nnU-Net also calls it on the class at prediction.
+
+        Raises:
+            InputError: the plans lack what the network needs.
+        """
+        network_class = cls.architecture or configuration_manager.network_arch_class_name
+        arguments = dict(configuration_manager.network_arch_init_kwargs)
+        if cls.architecture and "n_conv_per_stage" not in arguments:
+            arguments = _plain_arguments(arguments, cls.__name__)
+        return get_network_from_plans(
+            network_class,
+            {**arguments, **cls.architecture_kwargs},
+            configuration_manager.network_arch_init_kwargs_req_import,
+            num_input_channels,
+            num_output_channels,
+            allow_init=True,
+            deep_supervision=enable_deep_supervision,
+        )
+
+    def _build_loss(self) -> nn.Module:
+        if self.loss_name is None:
+            return super()._build_loss()
+        loss = LOSSES[self.loss_name](
+            regions=self.label_manager.has_regions,
+            ignore_label=self.label_manager.ignore_label,
+            batch_dice=self.configuration_manager.batch_dice,
+            ddp=self.is_ddp,
+            **self.loss_kwargs,
+        )
+        if not self.enable_deep_supervision:
+            return loss
+        weights = [0.5**i for i in range(len(self._get_deep_supervision_scales()))]
+        # The coarsest output is not used, as in nnU-Net; uncompiled DDP insists on a gradient for every parameter.
+        weights[-1] = 1e-6 if self.is_ddp and not self._do_i_compile() else 0.0
+        return DeepSupervisionWrapper(loss, [w / sum(weights) for w in weights])
+
+    def configure_optimizers(self) -> tuple[torch.optim.Optimizer, Schedule]:
+        optimizer = OPTIMIZERS[self.optimizer_name](self.network.parameters(), self.initial_lr, self.weight_decay)
+        return optimizer, Schedule(
+            self.lr_schedule,
+            optimizer,
+            self.initial_lr,
+            self.num_epochs,
+            lambda: self.logger.get_value("val_losses", step=None),
+        )
+
+    def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self):
+        rotation, dummy_2d, _, _ = super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
+        self.inference_allowed_mirroring_axes = None
+        patch_size, spacing_mm = self.configuration_manager.patch_size, self.configuration_manager.spacing
+        dummy_2d = dummy_2d and spacing_mm[0] / min(spacing_mm) > ANISO_THRESHOLD
+        if self.augmentation == "none":
+            return (0.0, 0.0), False, patch_size, None
+        limit = min(self.max_rotation_deg * torch.pi / 180, max(rotation))
+        rotation = (-limit, limit)
+        initial_patch_size = get_patch_size(patch_size, rotation, rotation, rotation, (0.85, 1.25))
+        if dummy_2d:
+            initial_patch_size[0] = patch_size[0]
+        return rotation, dummy_2d, initial_patch_size, None
+
+    def get_dataloaders(self):
+        if self.augmentation == "none":
+            # On the instance: nnU-Net calls the static method through `self`, and it cannot see the trainer.
+            self.get_training_transforms = self._transforms_without_augmentation
+        return super().get_dataloaders()
+
+    def _transforms_without_augmentation(
+        self,
+        patch_size,
+        rotation_for_DA,
+        deep_supervision_scales,
+        mirror_axes,
+        do_dummy_2d_data_aug,
+        use_mask_for_norm=None,
+        is_cascaded=False,
+        foreground_labels=None,
+        regions=None,
+        ignore_label=None,
+    ) -> BasicTransform:
+        return self.get_validation_transforms(
+            deep_supervision_scales, is_cascaded, foreground_labels, regions, ignore_label
+        )
+
+    def _do_i_compile(self) -> bool:
+        return self.compile_network and super()._do_i_compile()
+
+    def _compile_status(self) -> str:
+        if self._do_i_compile():
+            return "on (switch off with nnUNet_compile=0)"
+        if not self.compile_network:
+            return "off: the trainer switches it off"
+        if self.device.type != "cuda":
+            return f"off: not used on {self.device.type}"
+        return "off: nnUNet_compile is set to false, or the system is Windows"
+
+
+def _plain_arguments(arguments: dict[str, Any], trainer: str) -> dict[str, Any]:
+    """Turn a residual-encoder plan's arguments into a plain network's: one block is two convolutions."""
+    if "n_blocks_per_stage" not in arguments:
+        raise InputError(
+            f"the plans' network has neither n_conv_per_stage nor n_blocks_per_stage, which {trainer} needs",
+            "plan with `nnunet-spine plan` or nnUNetv2_plan_experiment",
+        )
+    arguments = dict(arguments)
+    del arguments["n_blocks_per_stage"]
+    return {**arguments, "n_conv_per_stage": [2] * arguments["n_stages"]}
