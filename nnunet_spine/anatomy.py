@@ -51,7 +51,7 @@ def _levels() -> tuple[Level, ...]:
     names = [f"C{i}" for i in range(1, 8)] + [f"T{i}" for i in range(1, 14)] + [f"L{i}" for i in range(1, 7)]
     # Neighbouring levels contrast in hue and lightness; the cycle of nine never repeats within eight levels.
     palette = (
-        (230, 57, 70), (255, 183, 3), (67, 170, 139), (67, 97, 238), (247, 127, 0),
+        (230, 57, 70), (255, 183, 3), (56, 205, 139), (67, 97, 238), (247, 127, 0),
         (144, 219, 244), (181, 23, 158), (144, 190, 109), (255, 255, 130),
     )  # fmt: skip
     verse = [*range(1, 20), 28, *range(20, 26)]
