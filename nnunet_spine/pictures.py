@@ -255,12 +255,20 @@ def level_names(
     names = []
     for label, (row, column, met) in spots[shown].items():
         level = BY_NNUNET_ID[label]
-        text = (level.name if met else f"({level.name})") + (" ✗" if level.name in wrong else "")
-        names.append(Name(text, row, column, level.hex_color))
+        text = level.name if met else f"({level.name})"
+        if level.name in wrong:
+            names.append(Name(f"{text} ✗", row, column, RED))
+        else:
+            names.append(Name(text, row, column, legible(level.color)))
     for label, (row, column, _) in spots.get("reference", {}).items():
         if BY_NNUNET_ID[label].name in missed:
             names.append(Name(f"no {BY_NNUNET_ID[label].name}", row, column, GREY))
     return names
+
+
+def legible(color: tuple[int, int, int]) -> str:
+    """A lighter shade for writing on a dark ground, as "#rrggbb"."""
+    return "#{:02x}{:02x}{:02x}".format(*(round(0.5 * c + 0.5 * 255) for c in color))
 
 
 def describe(score: scores.CaseScore) -> str:
@@ -340,7 +348,7 @@ def case_figure(
         for name in maps or ("image",):
             names = level_names(spots, name, score) if name in maps else []
             panels.append(Panel(view, f"{name}, {view.name}", overlay(hu, cuts.get(name), window_hu), names))
-    return draw(panels, title, score)
+    return draw(panels, frame.px_per_mm, title, score)
 
 
 def _spots(
@@ -363,7 +371,7 @@ class Panel:
     names: list[Name]
 
 
-def draw(panels: list[Panel], title: str, score: scores.CaseScore | None) -> Figure:
+def draw(panels: list[Panel], px_per_mm: float, title: str, score: scores.CaseScore | None) -> Figure:
     """Set panels of equal height side by side under a header, pixel by pixel."""
     height = panels[0].rgb.shape[0]
     total = sum(p.rgb.shape[1] for p in panels) + GAP_PX * (len(panels) - 1)
@@ -393,8 +401,13 @@ def draw(panels: list[Panel], title: str, score: scores.CaseScore | None) -> Fig
         write(left + w / 2, HEADER_PX - 14, panel.heading, GREY, ha="center")
         write(left + EDGE_PX, HEADER_PX + h - 16, panel.view.left)
         write(left + w - EDGE_PX, HEADER_PX + h - 16, panel.view.right, ha="right")
+        bar_mm = next((mm for mm in (50, 20, 10) if mm * px_per_mm < w / 2), 5)
+        bar = round(bar_mm * px_per_mm)
+        start = left + (w - bar) // 2
+        pixels[-6:-3, start : start + bar] = 255
+        write(start + bar / 2, HEADER_PX + h - 16, f"{bar_mm} mm", ha="center")
         names = panel.names
-        for name, row in zip(names, spread(np.array([n.row for n in names]), NAME_PX), strict=True):
+        for name, row in zip(names, spread(np.array([n.row for n in names]), 1.15 * NAME_PX), strict=True):
             column = max(name.column - 4, NAME_PX * 0.75 * len(name.text))  # stay inside the panel
             write(left + column, HEADER_PX + row, name.text, name.color, NAME_PX, ha="right", weight="bold")
         left += w + GAP_PX

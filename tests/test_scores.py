@@ -1,0 +1,311 @@
+import json
+
+import numpy as np
+import pytest
+
+from nnunet_spine import files, geometry, scores
+from nnunet_spine.anatomy import BY_NAME, NAMES, sort_cranio_caudal
+from nnunet_spine.errors import InputError
+
+SPACING_MM = 5.0
+AFFINE = np.array([[SPACING_MM, 0, 0, -20], [0, SPACING_MM, 0, 7], [0, 0, SPACING_MM, -300], [0, 0, 0, 1.0]])
+
+
+def spine(names, *, gap=6, size=4):
+    """A column of cubes of `size` voxels, `gap` voxels apart, the first on top of the last; RAS."""
+    labels = np.zeros((8, 8, gap * len(names) + 2), np.uint8)
+    for k, name in enumerate(reversed(names)):
+        labels[2 : 2 + size, 2 : 2 + size, 1 + gap * k : 1 + gap * k + size] = BY_NAME[name].nnunet_id
+    return labels
+
+
+def relabel(labels, renaming):
+    table = np.arange(scores.N_IDS, dtype=np.uint8)
+    for old, new in renaming.items():
+        table[BY_NAME[old].nnunet_id] = BY_NAME[new].nnunet_id if new else 0
+    return table[labels]
+
+
+LEVELS_SEEN = ["T10", "T11", "T12", "L1", "L2"]
+
+
+class TestOneCase:
+    def test_perfect(self):
+        reference = spine(LEVELS_SEEN)
+        score = scores.score_case(reference, reference, AFFINE, case="a")
+        assert score.case == "a"
+        assert [v.name for v in score.vertebrae] == LEVELS_SEEN
+        assert score.binary_dice == score.dice == score.identification_rate == 1.0
+        assert score.localisation_error_mm == 0.0
+        assert score.missed == score.surplus == ()
+        assert score.all_labels_correct
+        assert score.vertebrae[0].reference_mm3 == pytest.approx(64 * SPACING_MM**3)
+
+    def test_dice_by_hand(self):
+        reference = np.zeros((4, 4, 4), np.uint8)
+        reference[0, 0, :4] = 20  # L1: 4 voxels
+        reference[2, 2, :2] = 21  # L2: 2 voxels
+        prediction = np.zeros_like(reference)
+        prediction[0, 0, 1:3] = 20  # L1: 2 of its 4
+        prediction[0, 0, 3] = 21  # one voxel of L1 called L2
+        score = scores.score_case(prediction, reference, np.eye(4))
+        l1, l2 = score.vertebrae
+        assert l1.dice == pytest.approx(2 * 2 / (4 + 2))
+        assert l2.dice == 0.0  # present, but elsewhere
+        assert not l2.missed
+        assert score.binary_dice == pytest.approx(2 * 3 / (6 + 3))
+        assert score.dice == pytest.approx((2 / 3 + 0) / 2)
+        assert l1.distance_mm == 0.0
+        assert l2.distance_mm == pytest.approx(np.sqrt(2**2 + 2**2 + 2.5**2))
+
+    def test_shift_by_one_level(self):
+        reference = spine(LEVELS_SEEN)
+        one_down = dict(zip(LEVELS_SEEN, [*LEVELS_SEEN[1:], "L3"], strict=True))
+        score = scores.score_case(relabel(reference, one_down), reference, AFFINE)
+        assert score.binary_dice == 1.0
+        assert score.dice == 0.0
+        assert score.identification_rate == 0.0
+        assert score.localisation_error_mm == pytest.approx(6 * SPACING_MM)
+        assert score.missed == ("T10",)
+        assert score.surplus == ("L3",)
+        assert not score.all_labels_correct
+
+    def test_drop_one(self):
+        reference = spine(LEVELS_SEEN)
+        score = scores.score_case(relabel(reference, {"T12": None}), reference, AFFINE)
+        assert score.missed == ("T12",)
+        assert score.vertebrae[2].distance_mm is None
+        assert score.dice == pytest.approx(4 / 5)
+        assert score.identification_rate == pytest.approx(4 / 5)
+        assert score.localisation_error_mm == 0.0
+        assert not score.all_labels_correct
+
+    def test_invent_one(self):
+        prediction = spine(LEVELS_SEEN)
+        reference = relabel(prediction, {"L2": None})
+        score = scores.score_case(prediction, reference, AFFINE)
+        assert score.surplus == ("L2",)
+        assert score.dice == score.identification_rate == 1.0
+        assert score.binary_dice == pytest.approx(2 * 4 / (4 + 5))
+        assert not score.all_labels_correct
+
+    def test_thirteenth_thoracic_vertebra_stands_between_t12_and_l1(self):
+        reference = spine(["T12", "T13", "L1"])
+        score = scores.score_case(np.zeros_like(reference), reference, AFFINE)
+        assert score.missed == ("T12", "T13", "L1")
+        assert scores.score_case(reference, np.zeros_like(reference), AFFINE).surplus == ("T12", "T13", "L1")
+
+    @pytest.mark.parametrize("codes", ["RAS", "LPS", "PIR", "ASL", "IRP"])
+    def test_axis_order_does_not_matter(self, codes):
+        reference = spine(LEVELS_SEEN)
+        prediction = np.roll(relabel(reference, {"L2": "L3"}), 1, axis=0)
+        expected = scores.score_case(prediction, reference, AFFINE)
+        turned, affine = geometry.reorient(reference, AFFINE, codes)
+        score = scores.score_case(geometry.reorient(prediction, AFFINE, codes)[0], turned, affine)
+        assert score == expected
+        fortran = scores.score_case(np.asfortranarray(prediction), np.asfortranarray(reference), AFFINE)
+        assert fortran == expected
+
+    def test_oblique_anisotropic_grid_is_measured_in_mm(self):
+        angle = 0.3
+        rotation = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+        affine = np.eye(4)
+        affine[:3, :3] = rotation @ np.diag([0.5, 2.0, 3.0])
+        reference, prediction = np.zeros((2, 9, 9, 9), np.uint8)
+        reference[4, 4, 4] = prediction[6, 5, 4] = 20
+        (l1,) = scores.score_case(prediction, reference, affine).vertebrae
+        assert l1.distance_mm == pytest.approx(np.hypot(1.0, 2.0))
+        assert l1.reference_mm3 == pytest.approx(3.0)
+
+    def test_nothing_on_either_side(self):
+        empty = np.zeros((3, 3, 3), np.uint8)
+        score = scores.score_case(empty, empty, AFFINE)
+        assert score.vertebrae == score.surplus == ()
+        assert score.binary_dice is score.dice is score.identification_rate is score.localisation_error_mm is None
+        assert score.all_labels_correct
+
+    def test_nothing_predicted(self):
+        reference = spine(["L1"])
+        score = scores.score_case(np.zeros_like(reference), reference, AFFINE)
+        assert score.binary_dice == score.dice == score.identification_rate == 0.0
+        assert score.localisation_error_mm is None
+
+    @pytest.mark.parametrize(
+        ("value", "dtype"), [(28, np.uint8), (-1, np.int16), (1.5, np.float32), (np.nan, np.float64), (300, np.int32)]
+    )
+    def test_values_that_are_no_nnunet_ids(self, value, dtype):
+        bad = np.zeros((3, 3, 3), dtype)
+        bad[1, 1, 1] = value
+        with pytest.raises(InputError, match="label"):
+            scores.score_case(bad, np.zeros((3, 3, 3), np.uint8), AFFINE)
+
+    def test_whole_numbers_of_any_type_are_accepted(self):
+        reference = spine(["T13"])
+        assert scores.score_case(reference.astype(np.float64), reference.astype(np.int32), AFFINE).dice == 1.0
+
+    def test_other_shape(self):
+        with pytest.raises(InputError, match="same grid"):
+            scores.score_case(np.zeros((3, 3, 3), np.uint8), np.zeros((3, 3, 4), np.uint8), AFFINE)
+
+
+class TestIdentification:
+    @staticmethod
+    def at(**heights):
+        return {BY_NAME[name].nnunet_id: np.array([0.0, 0.0, z]) for name, z in heights.items()}
+
+    def identified(self, reference, prediction, **options):
+        found = scores.identified_levels(reference, prediction, **options)
+        return sort_cranio_caudal(name for name in NAMES if BY_NAME[name].nnunet_id in found)
+
+    @pytest.mark.parametrize(("distance_mm", "expected"), [(19.999, ["L1"]), (20.0, ["L1"]), (20.001, [])])
+    def test_twenty_millimetres_count(self, distance_mm, expected):
+        assert self.identified(self.at(L1=0), self.at(L1=distance_mm)) == expected
+
+    def test_twenty_millimetres_count_on_a_rotated_grid(self):
+        for angle in np.linspace(0, 3, 50):
+            direction = 20 * np.array([np.cos(angle), np.sin(angle), 0])
+            assert scores.identified_levels({20: np.zeros(3)}, {20: direction}) == {20}
+
+    def test_nearest_reference_must_be_its_own(self):
+        reference = self.at(L1=0, L2=-30)
+        assert self.identified(reference, self.at(L1=-16, L2=-30)) == ["L2"]  # 14 mm from L2
+        assert self.identified(reference, self.at(L1=-14, L2=-30)) == ["L1", "L2"]
+
+    def test_levels_not_predicted_are_rivals_only_among_the_reference(self):
+        reference, prediction = self.at(L1=0, L2=-30), self.at(L1=-16)
+        assert self.identified(reference, prediction) == ["L1"]
+        assert self.identified(reference, prediction, nearest_among="reference") == []
+
+    def test_surplus_levels_are_no_rivals(self):
+        assert self.identified(self.at(L1=0), self.at(L1=10, L2=0)) == ["L1"]
+
+    def test_no_points(self):
+        assert self.identified({}, {}) == self.identified(self.at(L1=0), {}) == []
+
+    def test_unknown_rule(self):
+        with pytest.raises(InputError, match="nearest_among"):
+            scores.identified_levels({}, {}, nearest_among="all")
+
+
+class TestCohort:
+    @pytest.fixture
+    def cases(self):
+        reference = spine(["C7", "T1", "T2", "T3"])
+        return [
+            scores.score_case(reference, reference, AFFINE, case="good"),
+            scores.score_case(relabel(reference, {"T1": None, "T3": "L1"}), reference, AFFINE, case="bad"),
+            scores.score_case(np.zeros_like(reference), np.zeros_like(reference), AFFINE, case="empty"),
+        ]
+
+    def test_summary_of_numbers(self):
+        assert scores.summarise([1.0, None, 3.0, 8.0]) == scores.Summary(3, 1, 4.0, pytest.approx(np.sqrt(13)), 3.0)
+        assert scores.summarise([2.0]) == scores.Summary(1, 0, 2.0, None, 2.0)
+        assert scores.summarise([None]) == scores.Summary(0, 1, None, None, None)
+
+    def test_regions(self, cases):
+        summary = scores.summarise_cohort(cases)
+        assert (summary.cases, summary.all_labels_correct) == (3, 2)
+        assert (summary.binary_dice.count, summary.binary_dice.missing) == (2, 1)
+        assert summary.dice_per_case.mean == pytest.approx((1 + 0.5) / 2)
+        everything, cervical, thoracic, lumbar = summary.regions
+        assert [r.region for r in summary.regions] == ["All", "C", "T", "L"]
+        assert (everything.reference, everything.identified, everything.missed, everything.surplus) == (8, 6, 2, 1)
+        assert (cervical.reference, cervical.identification_rate) == (2, 1.0)
+        assert (thoracic.reference, thoracic.missed, thoracic.surplus) == (6, 2, 0)
+        assert thoracic.identification_rate == pytest.approx(4 / 6)
+        assert thoracic.dice.mean == pytest.approx(4 / 6)
+        assert (thoracic.localisation_error_mm.count, thoracic.localisation_error_mm.missing) == (4, 2)
+        assert (lumbar.reference, lumbar.surplus, lumbar.identification_rate, lumbar.dice.mean) == (0, 1, None, None)
+
+    def test_no_cases(self):
+        summary = scores.summarise_cohort([])
+        assert summary.cases == summary.all_labels_correct == summary.regions[0].reference == 0
+        assert "-" in scores.summary_table(summary)
+
+    def test_tables_are_aligned_and_free_of_nan(self, cases):
+        tables = [scores.case_table(cases), scores.summary_table(scores.summarise_cohort(cases))]
+        for table in tables:
+            lines = [line for line in table.splitlines() if line.startswith("|")]
+            assert len(lines) > 3
+            assert len({len(line) for line in lines}) == 1
+            assert "nan" not in table.lower()
+            assert "None" not in table
+        assert "T1 T3" in tables[0]
+
+    def test_json(self, cases):
+        content = scores.to_json(cases)
+        assert json.loads(json.dumps(content, allow_nan=False)) == content
+        assert content["cases"][1]["missed"] == ["T1", "T3"]
+        assert content["cases"][1]["vertebrae"][1]["distance_mm"] is None
+        assert content["cases"][2]["binary_dice"] is None
+        assert content["summary"]["regions"][0]["identification_rate"] == pytest.approx(6 / 8)
+
+
+class TestFolders:
+    @pytest.fixture
+    def folders(self, tmp_path):
+        for folder in ("predictions", "references"):
+            for case in ("case_b", "case_a"):
+                files.write_nifti(tmp_path / folder / f"{case}.nii.gz", spine(LEVELS_SEEN), AFFINE)
+        (tmp_path / "predictions" / "plans.json").write_text("{}")
+        (tmp_path / "predictions" / ".partial-1.nii.gz").write_text("")
+        return tmp_path / "predictions", tmp_path / "references"
+
+    def test_pairs_by_name(self, folders):
+        cases = scores.score_folders(*folders)
+        assert [case.case for case in cases] == ["case_a", "case_b"]
+        assert all(case.all_labels_correct for case in cases)
+
+    def test_nii_and_nii_gz_pair(self, folders):
+        files.write_nifti(folders[0] / "case_c.nii", spine(LEVELS_SEEN), AFFINE)
+        files.write_nifti(folders[1] / "case_c.nii.gz", spine(LEVELS_SEEN), AFFINE)
+        assert [case.case for case in scores.score_folders(*folders)] == ["case_a", "case_b", "case_c"]
+
+    @pytest.mark.parametrize("lacking", [0, 1])
+    def test_unpaired_cases(self, folders, lacking):
+        (folders[lacking] / "case_b.nii.gz").unlink()
+        with pytest.raises(InputError, match="case_b") as caught:
+            scores.score_folders(*folders)
+        assert caught.value.path == folders[lacking]
+        assert [case.case for case in scores.score_folders(*folders, only_common=True)] == ["case_a"]
+
+    def test_nothing_to_score(self, folders, tmp_path):
+        (tmp_path / "none").mkdir()
+        with pytest.raises(InputError, match="no case in common"):
+            scores.score_folders(tmp_path / "none", folders[1], only_common=True)
+        with pytest.raises(InputError, match="no such folder"):
+            scores.score_folders(tmp_path / "typo", folders[1])
+
+    def test_same_case_twice(self, folders):
+        files.write_nifti(folders[0] / "case_a.nii", spine(LEVELS_SEEN), AFFINE)
+        with pytest.raises(InputError, match="twice"):
+            scores.score_folders(*folders)
+
+    @pytest.mark.parametrize(("shift_mm", "accepted"), [(0.05, True), (0.15, False)])
+    def test_grids_must_agree(self, folders, shift_mm, accepted):
+        moved = AFFINE.copy()
+        moved[0, 3] += shift_mm
+        path = folders[0] / "case_a.nii.gz"
+        files.write_nifti(path, spine(LEVELS_SEEN), moved)
+        if accepted:
+            scores.score_folders(*folders)
+        else:
+            with pytest.raises(InputError, match="mm apart") as caught:
+                scores.score_folders(*folders)
+            assert caught.value.path == path
+
+    def test_shape_must_agree(self, folders):
+        path = folders[0] / "case_a.nii.gz"
+        files.write_nifti(path, spine(LEVELS_SEEN)[1:], AFFINE)
+        with pytest.raises(InputError, match="expected") as caught:
+            scores.score_folders(*folders)
+        assert caught.value.path == path
+
+    def test_verse_ids_are_recognised_in_the_file_that_has_them(self, folders):
+        path = folders[1] / "case_b.nii.gz"
+        verse = spine(LEVELS_SEEN)
+        verse[verse == 19] = 28
+        files.write_nifti(path, verse, AFFINE)
+        with pytest.raises(InputError, match="VerSe") as caught:
+            scores.score_folders(*folders)
+        assert caught.value.path == path
