@@ -27,7 +27,8 @@ FILL_ALPHA, OUTLINE_ALPHA = 0.3, 0.9
 WORKING_SPACING_MM = 2.0  # finding the bodies on a finer grid moves the cut by less than a voxel
 FRAGMENT = 0.2  # a label below this share of the median vertebra's volume steers neither cut nor frame
 
-PANEL_HEIGHT_PX, PANELS_WIDTH_PX, MIN_WIDTH_PX = 1000, 2400, 1000
+HEIGHT_PX, MIN_WIDTH_PX = 1000, 1000
+MAX_ASPECT = 2.4  # all panels together are at most this much wider than `height_px`
 MAX_PX_PER_MM = 6.0
 HEADER_PX, GAP_PX, EDGE_PX = 84, 6, 8
 NAME_PX, TEXT_PX, TITLE_PX = 14, 16, 20
@@ -58,7 +59,8 @@ VIEWS = (SAGITTAL, CORONAL)
 def body_points(labels: np.ndarray, spacing_mm: np.ndarray) -> dict[int, np.ndarray]:
     """A point in the thickest part of each vertebra, its body (C1: between the lateral masses).
 
-    This is the mask's centroid, weighted by the cubed distance to the surface. Fragments (`FRAGMENT`) are left out.
+    The centroid weighted by the tenth power of the distance to the surface; lower powers drift towards the arch.
+    Fragments (`FRAGMENT`) are left out.
 
     Args:
         labels: label map, three axes.
@@ -73,7 +75,7 @@ def body_points(labels: np.ndarray, spacing_mm: np.ndarray) -> dict[int, np.ndar
     low, high = index.min(0), index.max(0)
     box = np.ascontiguousarray(labels[tuple(slice(a, b + 1) for a, b in zip(low, high, strict=True))])
     depth_mm = edt.edt(box, anisotropy=tuple(np.asarray(spacing_mm, float)), black_border=True)
-    points = scores.centres(index, values, depth_mm[tuple((index - low).T)].astype(float) ** 3)
+    points = scores.centres(index, values, depth_mm[tuple((index - low).T)].astype(float) ** 10)
     counts = np.bincount(values)
     smallest = FRAGMENT * np.median(counts[list(points)])
     return {i: point for i, point in points.items() if counts[i] >= smallest}
@@ -132,11 +134,12 @@ class Frame:
     px_per_mm: float
 
     @classmethod
-    def fit(cls, box: np.ndarray, spacing_mm: np.ndarray, n_columns: int) -> "Frame":
-        """The largest scale at which `n_columns` panels per view stay within the picture's size."""
+    def fit(cls, box: np.ndarray, spacing_mm: np.ndarray, n_columns: int, height_px: int = HEIGHT_PX) -> "Frame":
+        """The largest scale at which panels, `n_columns` per view, are at most `height_px` high and not too wide."""
         size_mm = (box[1] - box[0] + 1) * spacing_mm
         width_mm = n_columns * sum(size_mm[view.along] for view in VIEWS)
-        return cls(box, spacing_mm, min(PANEL_HEIGHT_PX / size_mm[2], PANELS_WIDTH_PX / width_mm, MAX_PX_PER_MM))
+        px_per_mm = min(height_px / size_mm[2], MAX_ASPECT * height_px / width_mm, MAX_PX_PER_MM)
+        return cls(box, spacing_mm, px_per_mm)
 
     def size(self, view: View) -> tuple[int, int]:
         """Height and width of a panel in pixels."""
@@ -196,17 +199,22 @@ def outline(labels: np.ndarray) -> np.ndarray:
 
 
 def left_edges(panel: np.ndarray) -> dict[int, tuple[float, float]]:
-    """(row, column) beside the largest piece of each label in a panel: its mean row, its first column."""
-    pieces = cc3d.connected_components(panel, connectivity=8)
-    anchors, largest = {}, {}
+    """(row, column) beside each label of a panel: mean row and first column of its leftmost piece, the body.
+
+    Pieces below a third of the label's largest do not count.
+    """
+    pieces = cc3d.connected_components(np.ascontiguousarray(panel), connectivity=8)
+    found: dict[int, list[tuple[int, float, float]]] = {}
     for piece, where in enumerate(ndimage.find_objects(pieces), start=1):
-        inside = pieces[where] == piece
-        label, size = int(panel[where][inside][0]), int(inside.sum())
-        if size > largest.get(label, 0):
-            largest[label] = size
-            row = np.nonzero(inside)[0].mean()
-            anchors[label] = (where[0].start + float(row), float(where[1].start))
-    return anchors
+        rows, columns = np.nonzero(pieces[where] == piece)
+        label = int(panel[where][rows[0], columns[0]])
+        found.setdefault(label, []).append((len(rows), where[0].start + float(rows.mean()), float(where[1].start)))
+    edges = {}
+    for label, candidates in found.items():
+        smallest = max(size for size, _, _ in candidates) / 3
+        _, row, column = min((c for c in candidates if c[0] >= smallest), key=lambda c: c[2])
+        edges[label] = (row, column)
+    return edges
 
 
 def spread(rows: np.ndarray, gap: float) -> np.ndarray:
@@ -299,6 +307,7 @@ def case_figure(
     score: scores.CaseScore | None = None,
     window_hu: tuple[float, float] = CT_WINDOW_HU,
     curved: bool = True,
+    height_px: int = HEIGHT_PX,
 ) -> Figure:
     """Draw one case: sagittal reference and prediction, coronal reference and prediction.
 
@@ -313,6 +322,7 @@ def case_figure(
         score: of the case; computed if both label maps are given.
         window_hu: black and white of the CT.
         curved: let the cuts follow the vertebral bodies from row to row; otherwise plane cuts.
+        height_px: largest height of the panels.
 
     Raises:
         InputError: shapes differ, or labels are not nnU-Net ids.
@@ -337,17 +347,18 @@ def case_figure(
     last = np.array(image.shape) - 1
     box = extent(list(coarse.values()), spacing * stride)
     box = np.array([[0, 0, 0], last]) if box is None else np.clip(box * stride, 0, last)
-    frame = Frame.fit(box, spacing, max(1, len(maps)))
+    frame = Frame.fit(box, spacing, max(1, len(maps)), height_px)
 
+    cut = "curved " if curved and len(bodies) > 1 else ""
     panels = []
     for view in VIEWS:
         position = frame.positions(view, cut_positions(bodies, image.shape, view, curved=curved))
         hu = ndimage.map_coordinates(image, position, np.float32, order=1, mode="nearest")
         cuts = {name: ndimage.map_coordinates(m, position, order=0, mode="nearest") for name, m in maps.items()}
-        spots = {name: _spots(frame, view, cut, coarse[name], stride) for name, cut in cuts.items()}
+        spots = {name: _spots(frame, view, cuts[name], coarse[name], stride) for name in cuts}
         for name in maps or ("image",):
             names = level_names(spots, name, score) if name in maps else []
-            panels.append(Panel(view, f"{name}, {view.name}", overlay(hu, cuts.get(name), window_hu), names))
+            panels.append(Panel(view, f"{name}, {cut}{view.name}", overlay(hu, cuts.get(name), window_hu), names))
     return draw(panels, frame.px_per_mm, title, score)
 
 
