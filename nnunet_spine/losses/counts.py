@@ -34,11 +34,11 @@ def label_map_counts(probabilities: torch.Tensor, target: torch.Tensor, mask: to
     labels = target.long()
     at_label = probabilities.gather(1, labels).reshape(b, rows, -1)
     labels = labels.reshape(b, rows, -1)
-    # One set of bins per row of the first spatial axis: short float32 sums, and CUDA atomics that seldom collide.
-    bins = (b, rows, c)
-    tp = at_label.new_zeros(bins).scatter_add(2, labels, at_label).sum(1)
-    # integers, because a float32 stops counting at 2**24 voxels
-    in_target = labels.new_zeros(bins).scatter_add(2, labels, torch.ones_like(labels)).sum(1)
+    # One set of bins per row of the first spatial axis: a float32 stops counting at 2**24, and CUDA atomics on few
+    # bins would wait for each other.
+    bins = at_label.new_zeros(b, rows, c)
+    tp = bins.scatter_add(2, labels, at_label).sum(1)
+    in_target = bins.scatter_add(2, labels, at_label.new_ones(1).expand_as(labels)).sum(1)
     in_prediction = _sum_voxels(probabilities if mask is None else probabilities * mask)
     # Masked voxels are labelled 0 and so fall away with the background.
     return SoftCounts(*(count[:, 1:] for count in (tp, in_prediction - tp, in_target - tp)))
