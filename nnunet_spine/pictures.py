@@ -325,8 +325,12 @@ def case_figure(
         height_px: largest height of the panels.
 
     Raises:
-        InputError: shapes differ, or labels are not nnU-Net ids.
+        InputError: not three axes, different shapes, or labels that are not nnU-Net ids.
     """
+    if image.ndim != 3:
+        raise InputError(f"image of shape {image.shape}; expected three axes")
+    if image.dtype.kind == "f" and image.dtype.itemsize not in (4, 8):  # scipy samples no other float types
+        image = image.astype(np.float32)
     maps = {name: m for name, m in (("reference", reference), ("prediction", prediction)) if m is not None}
     for name, array in maps.items():
         if array.shape != image.shape:

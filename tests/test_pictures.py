@@ -230,7 +230,14 @@ class TestCase:
         image, labels = spine()
         with pytest.raises(InputError, match="same grid"):
             pictures.case_picture(image, labels[1:], labels, AFFINE, tmp_path / "case.png")
+        with pytest.raises(InputError, match="three axes"):
+            pictures.case_picture(image[0], None, None, AFFINE, tmp_path / "case.png")
         assert not list(tmp_path.iterdir())
+
+    @pytest.mark.parametrize("dtype", [">i2", np.uint8, np.float16, np.float64])
+    def test_images_of_any_type(self, dtype):
+        image, labels = (a[::4, ::4, ::4] for a in spine())
+        pictures.case_figure(image.astype(dtype), None, labels.astype(np.int64), AFFINE, height_px=50)
 
 
 class TestFiles:
