@@ -41,7 +41,8 @@ class SegmentationLoss(nn.Module):
     """Base of all losses; takes logits and targets as nnU-Net's own losses do, so its `DeepSupervisionWrapper` fits.
 
     Half precision logits are computed in float32, also under autocast; float64 stays. Ignored voxels count nowhere:
-    the result is that of cropping them away, and where nothing is left it is a constant with zero gradient.
+    the result is that of cropping them away, and where nothing is left it is a constant with zero gradient. (A wholly
+    ignored sample still enters a mean over samples, with that constant; so it does in nnU-Net.)
 
     With `ddp` the loss and, after DDP's averaging, the parameter gradients are those of one process with the joined
     batch, also where processes have unequal batch sizes or numbers of ignored voxels. (nnU-Net averages cross entropy
