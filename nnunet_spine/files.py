@@ -1,8 +1,10 @@
 """Reading and writing files so that nothing is ever half written."""
 
 import contextlib
+import errno
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +14,13 @@ import numpy as np
 
 from nnunet_spine.errors import InputError
 
+# What file systems answer when they cannot link: another device, no such operation, no permission, too many links.
+_NO_LINK = {errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+
+
+class WriteError(InputError):
+    """The target cannot be written: disk full, no permission, a file where a folder should be."""
+
 
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
@@ -20,7 +29,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     The name starts with a dot, so nnU-Net and our own scans never take it for a case.
 
     Raises:
-        InputError: the folder cannot be written to or the disk is full (the temporary file is removed).
+        WriteError: the folder cannot be written to or the disk is full (the temporary file is removed).
     """
     path = Path(path)
     suffix = "".join(path.suffixes[-2:])
@@ -35,10 +44,11 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.replace(path)
     except OSError as error:
         cure = "free some space or choose another folder" if error.errno == 28 else "choose a folder you can write to"
-        raise InputError(f"cannot be written ({error.strerror or error})", cure, path) from error
+        raise WriteError(f"cannot be written ({error.strerror or error})", cure, path) from error
     finally:
         if temporary is not None:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
 
 def _umask() -> int:
@@ -70,6 +80,36 @@ def read_json(path: str | Path) -> object:
         raise InputError("no such file", "check the path", path) from None
     except (OSError, ValueError) as error:
         raise InputError(f"not readable as JSON ({error})", "restore the file", path) from error
+
+
+def link_or_copy(source: str | Path, path: str | Path, *, copy: bool = False) -> str:
+    """Make `path` hold the content of `source` without decoding it; appears atomically.
+
+    Tries a hard link, then a symbolic link to the resolved source, then a copy.
+
+    Args:
+        source: an existing file; never changed.
+        path: the new name; its folder is created.
+        copy: copy at once. A copy is independent of the source: later changes to one do not show in the other.
+
+    Returns:
+        "hardlink", "symlink" or "copy".
+
+    Raises:
+        WriteError: nothing could be written.
+    """
+    source = Path(source).resolve()
+    ways = {"hardlink": os.link, "symlink": os.symlink, "copy": shutil.copyfile}
+    with atomic_path(path) as temporary:
+        for way in ["copy"] if copy else list(ways):
+            temporary.unlink(missing_ok=True)
+            try:
+                ways[way](source, temporary)
+                return way
+            except OSError as error:
+                if way == "copy" or error.errno not in _NO_LINK:
+                    raise
+    raise AssertionError("unreachable")
 
 
 def read_nifti(path: str | Path) -> tuple[np.ndarray, np.ndarray]:

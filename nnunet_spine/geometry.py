@@ -38,3 +38,41 @@ def reorient(array: np.ndarray, affine: np.ndarray, codes: str = "RAS") -> tuple
         nib.orientations.apply_orientation(array, transform),
         affine @ nib.orientations.inv_ornt_aff(transform, array.shape),
     )
+
+
+def resample_nearest(
+    array: np.ndarray, affine: np.ndarray, shape: tuple[int, int, int], target_affine: np.ndarray
+) -> np.ndarray:
+    """Nearest-neighbour values of a 3-D array on another grid, through world space; 0 outside the array.
+
+    Args:
+        array: 3-D.
+        affine: of `array`, 4x4, RAS mm.
+        shape, target_affine: the wanted grid.
+
+    Returns:
+        Array of `shape` and the type of `array`, first axis fastest in memory.
+    """
+    to_source = np.linalg.inv(np.asarray(affine, float)) @ np.asarray(target_affine, float)
+    out = np.zeros(shape, array.dtype, order="F")
+    plane = np.stack(np.meshgrid(np.arange(shape[0]), np.arange(shape[1]), indexing="ij"), -1)  # (n0, n1, 2)
+    in_plane = plane @ to_source[:3, :2].T + to_source[:3, 3]  # (n0, n1, 3)
+    for k in range(shape[2]):  # slice by slice: coordinates of a whole volume would need 24 bytes per voxel
+        index = np.rint(in_plane + k * to_source[:3, 2]).astype(np.int64)
+        inside = np.all((index >= 0) & (index < array.shape), axis=-1)
+        out[..., k][inside] = array[tuple(index[inside].T)]
+    return out
+
+
+def bounding_box(mask: np.ndarray) -> tuple[slice, slice, slice] | None:
+    """Smallest box that holds every non-zero voxel of a 3-D array, or None where there is none."""
+    box = []
+    for axis in range(3):
+        # One axis at a time, narrowing: the later reductions see only what is left.
+        hit = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
+        if hit.size == 0:
+            return None
+        found = slice(int(hit[0]), int(hit[-1]) + 1)
+        box.append(found)
+        mask = mask[tuple(found if a == axis else slice(None) for a in range(3))]
+    return tuple(box)

@@ -1,0 +1,216 @@
+"""Run a conversion: find, check, write, report."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from nnunet_spine import __version__
+from nnunet_spine.dataset_conversion import converter
+from nnunet_spine.dataset_conversion.case import Found, Problem, Scan
+from nnunet_spine.dataset_conversion.corrections import Correction, read_corrections
+from nnunet_spine.dataset_conversion.dataset_json import dataset_json
+from nnunet_spine.dataset_conversion.manifest import manifest_text, problem_lines, report_lines
+from nnunet_spine.dataset_conversion.prepare import FORMAT, Choices, Job, Record
+from nnunet_spine.dataset_conversion.splits import splits_for
+from nnunet_spine.dataset_conversion.target import RECEIPT, Target, is_finished
+from nnunet_spine.dataset_conversion.writer import (
+    CaseJob,
+    Progress,
+    check_cases,
+    discard,
+    lock,
+    prepare_cases,
+    publish,
+)
+from nnunet_spine.errors import InputError
+from nnunet_spine.files import read_json, write_json, write_text
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a conversion runs; changes nothing about its result but the cases left out by `skip_bad`.
+
+    Attributes:
+        workers: processes.
+        dry_run: check and report, write nothing.
+        skip_bad: leave bad cases out instead of stopping.
+        say: prints a line of the report.
+        progress: wraps an iterator of known length.
+    """
+
+    workers: int = 1
+    dry_run: bool = False
+    skip_bad: bool = False
+    say: Callable[[str], None] = print
+    progress: Progress = lambda items, total: items
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A dataset to build from jobs.
+
+    Attributes:
+        target: the dataset.
+        jobs: one per case.
+        identity: what defines the dataset; a finished one is recognised by it.
+        describe: records -> content of dataset.json.
+        folds: "official" or a number.
+        splits_from: dataset folder whose splits_final.json is taken over instead.
+        problems, remarks: of the generator.
+        sources: where the data come from, for the receipt.
+    """
+
+    target: Target
+    jobs: Sequence[CaseJob]
+    identity: dict[str, object]
+    describe: Callable[[Sequence[Record]], dict[str, object]]
+    folds: str = "official"
+    splits_from: Path | None = None
+    problems: Sequence[Problem] = ()
+    remarks: Sequence[str] = ()
+    sources: Sequence[str] = ()
+
+
+def plan_conversion(
+    name: str,
+    sources: Sequence[str | Path],
+    target: Target,
+    choices: Choices,
+    *,
+    prefer: str = "auto",
+    folds: str = "official",
+    corrections: str | Path | None = None,
+) -> Plan:
+    """Find the cases of a data set.
+
+    Args:
+        name: converter, a key of `CONVERTERS`.
+        sources: folders with the data; only read.
+
+    Raises:
+        InputError: nothing found, or an unreadable correction list.
+    """
+    module = converter(name)
+    found: Found = module.find_scans(sources, prefer=prefer)
+    table = read_corrections(corrections)
+    jobs = [Job(scan, choices, table.get(scan.case) or table.get(scan.patient)) for scan in found.scans]
+    used = {job.case for job in jobs} | {job.scan.patient for job in jobs}
+    unused = sorted(set(table) - used) if str(corrections).lower() != "veridah" else []
+    remarks = [*found.remarks, *(f"correction for {key}: no such case" for key in unused)]
+    identity = {
+        "converter": name,
+        "format": FORMAT,
+        **{key: value for key, value in asdict(choices).items() if key not in ("copy", "verify")},
+        "drop_labels": list(choices.drop_labels),
+        "folds": folds,
+        "corrections": _digest(sorted((k, _correction_text(v)) for k, v in table.items())) if table else "",
+        "source_files": _digest([_fingerprint(scan) for scan in found.scans] + [str(p.case) for p in found.problems]),
+    }
+
+    def describe(records: Sequence[Record]) -> dict[str, object]:
+        n_training = sum(record.split != "test" for record in records)
+        texts = {"licence": module.LICENCE, "reference": module.REFERENCE}
+        return dataset_json(choices.label_set, n_training, name=target.name, **texts)
+
+    places = [str(Path(source).resolve()) for source in sources]
+    return Plan(target, jobs, identity, describe, folds, problems=found.problems, remarks=remarks, sources=places)
+
+
+def build(plan: Plan, run: Run) -> int:
+    """Check and write a planned dataset; prints the report.
+
+    Returns:
+        Number of cases in the dataset.
+
+    Raises:
+        InputError: bad cases without `skip_bad` (nothing is written), nothing left, or another dataset lies there.
+        WriteError: the target cannot be written; finished cases wait in the hidden folder for the next run.
+    """
+    target = plan.target
+    if is_finished(target, plan.identity):
+        if not run.dry_run:
+            discard(target)
+        run.say(f"{target.folder} is complete, nothing to do")
+        return len(plan.jobs)
+    if run.dry_run:
+        records, problems = check_cases(plan.jobs, run.workers, run.progress)
+        splits, sentence = _report(plan, records, [*plan.problems, *problems], run)
+        run.say(f"nothing written (--dry-run); would write {target.folder}; {sentence}")
+        return len(records)
+    with lock(target):
+        records, problems = prepare_cases(target, plan.jobs, run.workers, run.progress)
+        try:
+            splits, sentence = _report(plan, records, [*plan.problems, *problems], run)
+        except InputError:
+            discard(target)
+            raise
+        files = _write_top_level(plan, records, [*plan.problems, *problems], splits)
+        publish(target, files)
+    run.say(f"{target.folder} written; {sentence}")
+    return len(records)
+
+
+def _report(
+    plan: Plan, records: Sequence[Record], problems: Sequence[Problem], run: Run
+) -> tuple[list[dict[str, list[str]]], str]:
+    """Print what was found; stop on bad cases. Returns the folds and a sentence on them."""
+    if records:
+        for line in report_lines(records, plan.remarks):
+            run.say(line)
+    if problems:
+        run.say(f"{len(problems)} bad cases{' left out' if run.skip_bad else ''}:")
+        for line in problem_lines(problems):
+            run.say(line)
+    if problems and not run.skip_bad:
+        total = len(records) + len(problems)
+        first = "" if len(problems) > 1 else f" ({problems[0]})"
+        raise InputError(
+            f"{len(problems)} of {total} cases cannot be used{first}; nothing was written",
+            "mend them, or leave them out with --skip-bad",
+        )
+    training = {r.case: (r.patient, r.split) for r in records if r.split != "test"}
+    if not training:
+        raise InputError("no training case", "check the sources")
+    if plan.splits_from is None:
+        return splits_for(training, plan.folds)
+    path = plan.splits_from / "splits_final.json"
+    splits = read_json(path) if path.is_file() else []
+    return splits, f"folds as in {plan.splits_from.name}"
+
+
+def _write_top_level(
+    plan: Plan, records: Sequence[Record], problems: Sequence[Problem], splits: list[dict[str, list[str]]]
+) -> set[str]:
+    """Write what belongs to the dataset as a whole; the receipt comes last. Returns all its files."""
+    folder = plan.target.staging / "dataset"
+    files = {name for record in records for name in record.files} | {"dataset.json", "manifest.csv", RECEIPT}
+    write_json(folder / "dataset.json", plan.describe(records))
+    write_text(folder / "manifest.csv", manifest_text(records))
+    if splits:
+        write_json(folder / "splits_final.json", splits)
+        files.add("splits_final.json")
+    receipt = {
+        "program": f"nnunet-spine {__version__}",
+        "identity": plan.identity,
+        "sources": list(plan.sources),
+        "left_out": {problem.case: problem.message for problem in problems},
+        "files": sorted(files),
+    }
+    write_json(folder / RECEIPT, receipt)
+    return files
+
+
+def _fingerprint(scan: Scan) -> str:
+    """Names and sizes, not folders: data may be moved."""
+    paths = [path for path in (scan.image, scan.mask, scan.centroids) if path]
+    sizes = " ".join(f"{path.name}:{path.stat().st_size}" for path in paths)
+    return f"{scan.case} {scan.patient} {scan.split} {sizes}"
+
+
+def _correction_text(correction: Correction) -> str:
+    return f"{sorted(correction.names.items())} {correction.sequence}"
+
+
+def _digest(lines: Sequence[object]) -> str:
+    return hashlib.sha256("\n".join(map(str, lines)).encode()).hexdigest()[:16]

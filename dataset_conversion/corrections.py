@@ -1,0 +1,119 @@
+"""Label corrections: levels that later work found to be named wrongly."""
+
+import csv
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nnunet_spine.anatomy import BY_NAME, BY_VERSE_ID, NAMES
+from nnunet_spine.errors import InputError
+
+_CURE = "write lines `case,from,to`, e.g. verse509,L1,T13, or verse559,*,C3-L4 for all levels from head to foot"
+
+
+@dataclass(frozen=True)
+class Correction:
+    """What changes in one case.
+
+    Attributes:
+        names: level name -> right name.
+        sequence: all level names from head to foot; empty where only single levels change.
+    """
+
+    names: Mapping[str, str] = field(default_factory=dict)
+    sequence: tuple[str, ...] = ()
+
+
+def _veridah() -> dict[str, Correction]:
+    shifted = ["L1", "L2", "L3", "L4", "L5", "L6"]
+    names = dict(zip(shifted, ["T13", *shifted], strict=False))
+    patients = (509, 512, 513, 557, 576, 587, 593, 599, 613, 620, 623, 765)
+    ends = {559: ("C3", "L4"), 606: ("C6", "L5"), 642: ("C6", "L6")}
+    whole = {f"verse{n}": Correction(sequence=_span(*pair)) for n, pair in ends.items()}
+    return {**{f"verse{n}": Correction(names) for n in patients}, **whole}
+
+
+def _span(first: str, last: str) -> tuple[str, ...]:
+    """Levels from first to last without T13."""
+    return tuple(n for n in NAMES[NAMES.index(first) : NAMES.index(last) + 1] if n != "T13")
+
+
+VERIDAH: dict[str, Correction] = _veridah()
+"""Enumerations of VerSe'20 disputed by Möller et al. 2026 (VERIDAH, arXiv:2601.14066): L1 is T13 and all lower levels
+move up by one in twelve patients; three are named anew from head to foot."""
+
+
+def read_corrections(choice: str | Path | None) -> dict[str, Correction]:
+    """Corrections by case or patient: "veridah", a CSV file with lines `case,from,to`, or None for none.
+
+    Levels are names or VerSe ids; `from` may be `*` with `to` a span such as `C3-L4`, or a list `T11 T12 T13 L1`.
+
+    Raises:
+        InputError: unreadable, or a line that says nothing sensible.
+    """
+    if choice is None:
+        return {}
+    if str(choice).lower() == "veridah":
+        return VERIDAH
+    try:
+        rows = list(csv.reader(Path(choice).read_text(encoding="utf-8-sig").splitlines()))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"correction list not readable ({error})", _CURE, choice) from error
+    names: dict[str, dict[str, str]] = {}
+    out: dict[str, Correction] = {}
+    for number, row in enumerate(rows, 1):
+        row = [cell.strip() for cell in row]
+        if not any(row) or row[0].startswith("#") or [cell.lower() for cell in row] == ["case", "from", "to"]:
+            continue
+        try:
+            case, old, new = row
+            if old == "*":
+                out[case] = Correction(sequence=_sequence(new))
+            else:
+                names.setdefault(case, {})[_level(old)] = _level(new)
+        except (ValueError, KeyError, IndexError):
+            raise InputError(f"line {number}: {','.join(row)}", _CURE, choice) from None
+    if both := sorted(set(out) & set(names)):
+        raise InputError(f"{both[0]} has single levels and a whole sequence", "keep one of them", choice)
+    return {**out, **{case: Correction(steps) for case, steps in names.items()}}
+
+
+def _level(text: str) -> str:
+    return BY_VERSE_ID[int(text)].name if text.isdigit() else BY_NAME[text.upper()].name
+
+
+def _sequence(text: str) -> tuple[str, ...]:
+    parts = [part for part in re.split(r"[\s;]+", text) if part]
+    if len(parts) == 1 and "-" in parts[0]:
+        first, last = (_level(part) for part in parts[0].split("-"))
+        if not (span := _span(first, last)):
+            raise ValueError("empty span")
+        return span
+    if len(set(parts)) != len(parts):
+        raise ValueError("a level twice")
+    return tuple(_level(part) for part in parts)
+
+
+def corrected_names(correction: Correction, height_mm: Mapping[str, float]) -> dict[str, str]:
+    """Old name -> right name for the levels present.
+
+    Args:
+        correction: for this case.
+        height_mm: name of each level present -> superior world coordinate of its centroid.
+
+    Raises:
+        InputError: the number of levels differs from the sequence, or two levels would get one name.
+    """
+    if correction.sequence:
+        if len(correction.sequence) != len(height_mm):
+            raise InputError(
+                f"the correction names {len(correction.sequence)} levels, the mask has {len(height_mm)}",
+                "correct the list",
+            )
+        top_down = sorted(height_mm, key=height_mm.get, reverse=True)
+        return dict(zip(top_down, correction.sequence, strict=True))
+    renamed = {name: correction.names.get(name, name) for name in height_mm}
+    if len(set(renamed.values())) != len(renamed):
+        raise InputError("the correction gives two levels one name", "correct the list")
+    return renamed

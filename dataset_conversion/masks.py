@@ -1,0 +1,216 @@
+"""Masks on the grid of their image: reading, geometry, label values, small islands."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import cc3d
+import nibabel as nib
+import numpy as np
+
+from nnunet_spine.errors import InputError
+from nnunet_spine.geometry import axis_codes, bounding_box, corner_distance_mm, resample_nearest, spacing_mm
+from nnunet_spine.streams import VolumeInfo, voxel_chunks
+
+INTEGER_TOLERANCE = 1e-3
+CORNER_TOLERANCE_MM = 0.1
+UNLISTED_VOLUME_MM3 = 2000.0
+"""No whole vertebra is smaller; a label below this that the annotators did not list is noise."""
+
+
+@dataclass
+class Mask:
+    """A label mask during conversion.
+
+    Attributes:
+        array: uint8, on the grid of the image, first axis fastest in memory.
+        flags: what was repaired, for the manifest.
+        changed: whether writing it needs more than a link to the source.
+        box: smallest box that holds all labels, or None.
+    """
+
+    array: np.ndarray
+    flags: list[str] = field(default_factory=list)
+    changed: bool = False
+    box: tuple[slice, slice, slice] | None = None
+
+    @property
+    def labelled(self) -> np.ndarray:
+        """View of the smallest box with all labels."""
+        return self.array[self.box] if self.box else self.array[:0, :0, :0]
+
+
+def read_mask(info: VolumeInfo) -> Mask:
+    """Voxels of a mask file as uint8 in stored order; NaN becomes 0.
+
+    Raises:
+        InputError: truncated, not whole numbers within 1e-3, or values outside 0-255.
+    """
+    flat = np.empty(info.voxel_count, np.uint8)
+    position = missing = 0
+    for chunk in voxel_chunks(info):
+        if info.dtype != np.uint8 or info.scaling:
+            chunk, nan = _whole_numbers(chunk, info)
+            missing += nan
+        flat[position : position + chunk.size] = chunk
+        position += chunk.size
+    mask = Mask(flat.reshape(info.shape, order="F"))
+    if info.dtype != np.uint8 or info.scaling:
+        mask.flags.append(f"mask stored as {info.dtype.name}{' with scaling' if info.scaling else ''}")
+        mask.changed = True
+    if missing:
+        mask.flags.append(f"{missing} NaN voxels in the mask set to 0")
+    return mask
+
+
+def _whole_numbers(values: np.ndarray, info: VolumeInfo) -> tuple[np.ndarray, int]:
+    if info.scaling:
+        values = values * info.scaling[0] + info.scaling[1]
+    missing = 0
+    if values.dtype.kind == "f":
+        nan = np.isnan(values)
+        missing = int(np.count_nonzero(nan))
+        values = np.where(nan, 0, values) if missing else values
+        whole = np.rint(values)
+        with np.errstate(invalid="ignore"):  # inf - inf is NaN, which fails the test as it should
+            wrong = ~(np.abs(values - whole) < INTEGER_TOLERANCE)
+        if wrong.any():
+            example = values[np.argmax(wrong)]
+            raise InputError(f"mask value {example:g} is not a whole number", "export the mask as integers", info.path)
+        values = whole
+    if values.size and (values.min() < 0 or values.max() > 255):
+        wrong = values[(values < 0) | (values > 255)][0]
+        raise InputError(f"mask value {wrong:g}; expected label values", "check that this is a mask", info.path)
+    return values.astype(np.uint8), missing
+
+
+def fit_to_image(mask: Mask, info: VolumeInfo, image: VolumeInfo, *, resample: bool = False) -> Mask:
+    """Bring a mask to the grid of its image.
+
+    Affines that agree within 0.1 mm at every corner are taken as equal. Otherwise axes are permuted and flipped where
+    that gives the same grid; else the mask is resampled with nearest neighbour through world space. Both are flagged.
+
+    Args:
+        resample: also resample a mask whose shape differs.
+
+    Raises:
+        InputError: shapes differ (without `resample`), or labels would be lost because the grids lie apart.
+    """
+    if info.shape == image.shape and corner_distance_mm(image.shape, info.affine, image.affine) <= CORNER_TOLERANCE_MM:
+        if np.array_equal(info.affine, image.affine):
+            return mask
+        distance = corner_distance_mm(image.shape, info.affine, image.affine)
+        note = f"mask affine replaced by the image's, {distance:.2g} mm apart" if distance > 1e-4 else ""
+        return Mask(mask.array, mask.flags + [note] * bool(note), changed=True)
+    turned = _turned(mask.array, info, image)
+    codes = f"{axis_codes(info.affine)} to {axis_codes(image.affine)}"
+    if turned is not None:
+        return Mask(turned, [*mask.flags, f"mask reoriented from {codes}"], changed=True)
+    if info.shape != image.shape and not resample:
+        raise InputError(
+            f"mask of shape {info.shape} for an image of shape {image.shape}",
+            "check the pair, or resample the mask with --resample",
+            info.path,
+        )
+    moved = resample_nearest(mask.array, info.affine, image.shape, image.affine)
+    _require_kept(mask.array, info, moved, image)
+    distance = corner_distance_mm(image.shape, info.affine, image.affine)
+    return Mask(moved, [*mask.flags, f"mask resampled, corners {distance:.3g} mm apart, {codes}"], changed=True)
+
+
+def _turned(array: np.ndarray, info: VolumeInfo, image: VolumeInfo) -> np.ndarray | None:
+    """The mask with permuted and flipped axes where these give exactly the image's grid."""
+    steps = nib.orientations.ornt_transform(nib.io_orientation(info.affine), nib.io_orientation(image.affine))
+    affine = info.affine @ nib.orientations.inv_ornt_aff(steps, array.shape)
+    turned = nib.orientations.apply_orientation(array, steps)
+    if turned.shape != image.shape or corner_distance_mm(image.shape, affine, image.affine) > CORNER_TOLERANCE_MM:
+        return None
+    return np.asfortranarray(turned)
+
+
+def _require_kept(before: np.ndarray, info: VolumeInfo, after: np.ndarray, image: VolumeInfo) -> None:
+    volumes = [
+        np.count_nonzero(array) * abs(np.linalg.det(affine[:3, :3]))
+        for array, affine in ((before, info.affine), (after, image.affine))
+    ]
+    if volumes[1] < 0.9 * volumes[0]:
+        lost = 100 * (1 - volumes[1] / volumes[0])
+        raise InputError(
+            f"the mask lies elsewhere than its image: {lost:.0f} % of the labelled volume is outside",
+            "check that the files belong together and that both headers are right",
+            info.path,
+        )
+
+
+def label_extents(mask: Mask) -> dict[int, tuple[int, tuple[slice, slice, slice]]]:
+    """Label value -> number of voxels and bounding box, background excluded; sets `mask.box`."""
+    mask.box = bounding_box(mask.array)
+    if mask.box is None:
+        return {}
+    statistics = cc3d.statistics(mask.labelled)
+    return {
+        value: (
+            int(count),
+            tuple(slice(o.start + b.start, o.start + b.stop) for o, b in zip(mask.box, box, strict=True)),
+        )
+        for value, (count, box) in enumerate(zip(statistics["voxel_counts"], statistics["bounding_boxes"], strict=True))
+        if value and count
+    }
+
+
+def rename_labels(mask: Mask, table: Mapping[int, int]) -> None:
+    """Replace label values in place; values that the table lacks stay."""
+    steps = {old: new for old, new in table.items() if old != new}
+    if steps and mask.box:
+        lookup = np.arange(256, dtype=np.uint8)
+        for old, new in steps.items():
+            lookup[old] = new
+        view = mask.labelled
+        for k in range(view.shape[2]):  # slice by slice, without a second volume
+            view[..., k] = lookup[view[..., k]]
+        mask.changed = True
+
+
+@dataclass(frozen=True)
+class Islands:
+    """Small connected pieces of one label.
+
+    Attributes:
+        count: pieces below the limit, the largest piece of the label excluded.
+        volume_mm3: of these together.
+    """
+
+    count: int
+    volume_mm3: float
+
+
+def small_pieces(label: np.ndarray, voxel_mm3: float, limit_mm3: float) -> tuple[np.ndarray | None, Islands]:
+    """26-connected pieces of a binary mask below a volume, never the largest one.
+
+    Real vertebrae have small detached tips of processes, so what to do about these is the caller's choice.
+
+    Args:
+        label: 3-D bool.
+
+    Returns:
+        Their voxels (bool, None where there are none), and what they amount to.
+    """
+    pieces, count = cc3d.connected_components(label, connectivity=26, return_N=True)
+    if count < 2:
+        return None, Islands(0, 0.0)
+    voxels = cc3d.statistics(pieces, no_slice_conversion=True)["voxel_counts"].astype(np.int64)
+    small = voxels * voxel_mm3 < limit_mm3
+    small[0] = False
+    small[1 + np.argmax(voxels[1:])] = False
+    if not small.any():
+        return None, Islands(0, 0.0)
+    return small[pieces], Islands(int(small.sum()), float(voxels[small].sum() * voxel_mm3))
+
+
+def voxel_mm3(affine: np.ndarray) -> float:
+    """Volume of one voxel."""
+    return float(abs(np.linalg.det(np.asarray(affine, float)[:3, :3])))
+
+
+def spacing_text(affine: np.ndarray) -> str:
+    """Voxel size for tables, e.g. "1x1x2.5"."""
+    return "x".join(f"{s:.4g}" for s in spacing_mm(affine))

@@ -1,0 +1,109 @@
+"""The dataset folder: where it lies, whether its number is free, and whether it is finished."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from nnunet_spine.errors import InputError
+from nnunet_spine.files import read_json
+
+RECEIPT = "conversion.json"
+
+
+@dataclass(frozen=True)
+class Target:
+    """One nnU-Net raw dataset.
+
+    Attributes:
+        raw: the folder `nnUNet_raw`.
+        number: dataset id, 1 to 999.
+        name: without number, e.g. "VerSe".
+    """
+
+    raw: Path
+    number: int
+    name: str
+
+    @property
+    def dataset(self) -> str:
+        return f"Dataset{self.number:03d}_{self.name}"
+
+    @property
+    def folder(self) -> Path:
+        return self.raw / self.dataset
+
+    @property
+    def staging(self) -> Path:
+        """Unfinished work; hidden, so nnU-Net does not see it. Becomes `folder` by one rename."""
+        return self.raw / f".partial-{self.dataset}"
+
+
+def find_target(raw: str | Path | None, number: int, name: str) -> Target:
+    """Check number and name against nnU-Net's rules and against other datasets.
+
+    Args:
+        raw: folder for raw datasets; None takes the environment variable `nnUNet_raw`.
+
+    Raises:
+        InputError: no folder, a number or name nnU-Net cannot use, or the number belongs to another dataset.
+    """
+    raw = raw or os.environ.get("nnUNet_raw")
+    if not raw:
+        raise InputError("the environment variable nnUNet_raw is not set", "set it, or give the folder with --raw")
+    raw = Path(raw).expanduser().absolute()
+    if raw.exists() and not raw.is_dir():
+        raise InputError("a file, not a folder", "give the folder of raw datasets with --raw", raw)
+    if not 1 <= number <= 999:
+        raise InputError(f"dataset id {number}", "choose -d between 1 and 999")
+    if not name or not all(c.isalnum() or c in "_-" for c in name) or "__" in name:
+        raise InputError(f"dataset name '{name}'", "use letters, digits, '-' and single '_'")
+    target = Target(raw, number, name)
+    places = [raw, *(os.environ.get(v) for v in ("nnUNet_preprocessed", "nnUNet_results"))]
+    for place in filter(None, places):  # nnU-Net looks a number up in all three and wants one name
+        for other in sorted(Path(place).glob(f"Dataset{number:03d}_*")):
+            if other.name != target.dataset:
+                raise InputError(f"dataset id {number} is taken", "choose another id with -d", other)
+    return target
+
+
+def existing_dataset(raw: str | Path, number: int) -> Path:
+    """Folder of a finished dataset of ours.
+
+    Raises:
+        InputError: none with this number, or not written by this program.
+    """
+    folders = sorted(Path(raw).glob(f"Dataset{number:03d}_*"))
+    if len(folders) != 1:
+        found = ", ".join(f.name for f in folders) or "none"
+        raise InputError(f"dataset {number}: {found}", "convert the vertebrae dataset first", raw)
+    if not (folders[0] / RECEIPT).is_file():
+        raise InputError(f"no {RECEIPT}, so not a dataset of nnunet-spine", "convert one first", folders[0])
+    return folders[0]
+
+
+def is_finished(target: Target, identity: Mapping[str, object]) -> bool:
+    """Whether exactly this dataset already lies there, complete.
+
+    Args:
+        identity: what defines the dataset: converter, choices, source files.
+
+    Raises:
+        InputError: something else lies there, or files of it are missing.
+    """
+    if not os.path.lexists(target.folder):
+        return False
+    cure = "choose another id with -d, or move the folder away"
+    if not (target.folder / RECEIPT).is_file():
+        raise InputError("exists and was not written by nnunet-spine convert", cure, target.folder)
+    receipt = read_json(target.folder / RECEIPT)
+    there = receipt.get("identity", {}) if isinstance(receipt, dict) else {}
+    if differing := sorted(key for key in {*there, *identity} if there.get(key) != identity.get(key)):
+        raise InputError(f"exists and differs in: {', '.join(differing)}", cure, target.folder)
+    if missing := [name for name in receipt.get("files", []) if not (target.folder / name).exists()]:
+        raise InputError(
+            f"{len(missing)} files of the finished dataset are missing, e.g. {missing[0]}",
+            "restore them, or remove the folder and convert again",
+            target.folder,
+        )
+    return True

@@ -1,0 +1,198 @@
+"""One writer for all data sets: prepares every case in a hidden folder, then shows the dataset by one rename.
+
+Nothing is visible under the final name before every case is checked and written. Work that was interrupted is taken up
+again: a case counts as done when its record is there and its signature (sources and choices) still holds.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict
+from pathlib import Path
+from typing import Protocol
+
+from nnunet_spine.dataset_conversion.case import Problem
+from nnunet_spine.dataset_conversion.prepare import Record
+from nnunet_spine.dataset_conversion.target import Target
+from nnunet_spine.errors import InputError
+from nnunet_spine.files import WriteError, read_json, write_json
+
+try:
+    import fcntl
+except ImportError:  # Windows: no lock
+    fcntl = None
+
+
+class CaseJob(Protocol):
+    """Work on one case; picklable."""
+
+    @property
+    def case(self) -> str: ...
+
+    def signature(self) -> str:
+        """Changes whenever the result would."""
+
+    def run(self, folder: Path | None) -> Record:
+        """Check the case, and write its files below `folder` unless that is None."""
+
+
+Progress = Callable[[Iterator, int], Iterator]
+
+
+def check_cases(jobs: Sequence[CaseJob], workers: int, progress: Progress) -> tuple[list[Record], list[Problem]]:
+    """Check cases and write nothing.
+
+    Returns:
+        Records and problems, each sorted by case.
+    """
+    return _sorted(progress(_results(jobs, None, workers), len(jobs)))
+
+
+def prepare_cases(
+    target: Target, jobs: Sequence[CaseJob], workers: int, progress: Progress
+) -> tuple[list[Record], list[Problem]]:
+    """Check and write cases into the hidden folder; what lies there already from an interrupted run is kept.
+
+    Returns:
+        Records and problems, each sorted by case.
+
+    Raises:
+        WriteError: the target cannot be written; finished cases stay for the next run.
+    """
+    done, left = [], []
+    for job in jobs:
+        record = _stored_record(target, job)
+        (left.append(job) if record is None else done.append(record))
+
+    def results() -> Iterator[Record | Problem]:
+        yield from done
+        signatures = {job.case: job.signature() for job in left}
+        for result in _results(left, target.staging / "dataset", workers):
+            if isinstance(result, Record):
+                content = {"signature": signatures[result.case], **asdict(result)}
+                write_json(_record_path(target, result.case), content)
+            yield result
+
+    return _sorted(progress(results(), len(jobs)))
+
+
+def publish(target: Target, files: set[str]) -> None:
+    """Give the prepared dataset its final name, with exactly these files in it.
+
+    Raises:
+        WriteError: the folder cannot be renamed.
+    """
+    folder = target.staging / "dataset"
+    for path in sorted(folder.rglob("*"), reverse=True):
+        # Left over from a killed run, or from cases that are no longer part of the dataset.
+        if not path.is_dir() and path.relative_to(folder).as_posix() not in files:
+            path.unlink()
+        elif path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
+    try:
+        folder.rename(target.folder)
+    except OSError as error:
+        raise WriteError(f"cannot be renamed ({error.strerror})", "remove what lies there", target.folder) from error
+    discard(target)
+
+
+def discard(target: Target) -> None:
+    """Remove unfinished work."""
+    shutil.rmtree(target.staging, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def lock(target: Target) -> Iterator[None]:
+    """Keep a second run out of the same unfinished work; the lock ends with the process, however that ends.
+
+    Raises:
+        InputError: another run holds it.
+        WriteError: the folder cannot be written.
+    """
+    try:
+        target.staging.mkdir(parents=True, exist_ok=True)
+        file = (target.staging / "lock").open("w")
+    except OSError as error:
+        cure = "free some space or choose another folder with --raw"
+        raise WriteError(f"cannot be written ({error.strerror or error})", cure, target.raw) from error
+    with file:
+        if fcntl:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError("another run writes this dataset", "wait for it", target.folder) from None
+            except OSError:  # file systems without locks
+                pass
+        yield
+
+
+def _record_path(target: Target, case: str) -> Path:
+    return target.staging / "records" / f"{case}.json"
+
+
+def _stored_record(target: Target, job: CaseJob) -> Record | None:
+    path = _record_path(target, job.case)
+    if not path.is_file():
+        return None
+    try:
+        content = read_json(path)
+        signature = content.pop("signature")
+        record = Record(**{**content, "files": tuple(content["files"])})
+    except (InputError, TypeError, KeyError, AttributeError):
+        return None
+    there = all((target.staging / "dataset" / name).exists() for name in record.files)
+    return record if there and signature == job.signature() else None
+
+
+def _attempt(job: CaseJob, folder: Path | None) -> Record | Problem:
+    try:
+        return job.run(folder)
+    except WriteError:
+        raise
+    except InputError as error:
+        return Problem(job.case, str(error))
+    except OSError as error:
+        return Problem(job.case, f"not readable ({error.strerror or error}): {error.filename or ''}")
+
+
+def _results(jobs: Sequence[CaseJob], folder: Path | None, workers: int) -> Iterator[Record | Problem]:
+    """Results in order of completion; one worker works in this process."""
+    if workers <= 1 or len(jobs) <= 1:
+        yield from (_attempt(job, folder) for job in jobs)
+        return
+    # Spawned, since forking a process with threads (numpy, edt) may hang.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context) as pool:
+        waiting: set[Future] = set()
+        try:
+            queue = iter(jobs)
+            for job in queue:
+                waiting.add(pool.submit(_attempt, job, folder))
+                if len(waiting) >= 4 * workers:
+                    finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                    yield from (future.result() for future in finished)
+            while waiting:
+                finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                yield from (future.result() for future in finished)
+        except BrokenProcessPool as error:
+            cure = "run again with fewer workers (-np 1): it goes on where it stopped"
+            raise InputError("a worker process was killed, probably for want of memory", cure) from error
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _sorted(results: Iterator[Record | Problem]) -> tuple[list[Record], list[Problem]]:
+    everything = list(results)
+    records = sorted((r for r in everything if isinstance(r, Record)), key=lambda r: r.case)
+    return records, sorted((p for p in everything if isinstance(p, Problem)), key=str)
+
+
+def available_workers(wanted: int | None) -> int:
+    """Number of worker processes: as wanted, else the usable cores, at most 8."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, wanted) if wanted is not None else min(8, cores)

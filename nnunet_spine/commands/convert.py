@@ -1,0 +1,94 @@
+"""`nnunet-spine convert verse SRC [SRC ...] -d 710`."""
+
+import argparse
+import sys
+
+from nnunet_spine.errors import InputError
+
+HELP = "convert a public data set into an nnU-Net raw dataset; images are linked, sources are never changed"
+
+_NAMES = {"vertebrae": "VerSe", "regions": "VerSeRegions", "spine": "VerSeSpine"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `nnunet-spine convert`."""
+    from nnunet_spine.dataset_conversion import CONVERTERS
+
+    parser.add_argument("converter", choices=sorted(CONVERTERS), help="the data set")
+    parser.add_argument(
+        "sources", nargs="*", metavar="SRC", help="folders with the data, at any height; several are joined"
+    )
+    parser.add_argument("-d", "--dataset", type=int, required=True, metavar="ID", help="number of the nnU-Net dataset")
+    parser.add_argument("-o", "--raw", metavar="DIR", help="folder of raw datasets (default: variable nnUNet_raw)")
+    parser.add_argument("--name", help="dataset name (default: VerSe, VerSeRegions or VerSeSpine)")
+    parser.add_argument(
+        "--labels", choices=sorted(_NAMES), default="vertebrae", help="26 levels, 3 regions, or 1 spine"
+    )
+    parser.add_argument(
+        "--images-from",
+        type=int,
+        metavar="ID",
+        help="regions or spine: take cases and images of this vertebrae dataset",
+    )
+    parser.add_argument("--folds", default="official", metavar="N", help="`official`, or N folds grouped by patient")
+    parser.add_argument(
+        "--prefer", choices=("auto", "2019", "2020"), default="auto",
+        help="scans in both years: auto takes the subject-based layout, then 2020",
+    )  # fmt: skip
+    parser.add_argument(
+        "--corrections", metavar="FILE", help="CSV with lines case,from,to; or `veridah` (default: none)"
+    )
+    parser.add_argument(
+        "--min-volume", type=float, default=100.0, metavar="MM3", help="labels smaller than this are noise"
+    )
+    parser.add_argument("--remove-islands", action="store_true", help="also remove smaller pieces of larger labels")
+    parser.add_argument(
+        "--drop-labels", type=int, nargs="+", default=[], metavar="V", help="mask values to be background"
+    )
+    parser.add_argument("--resample", action="store_true", help="resample masks whose shape differs from the image's")
+    parser.add_argument("--verify", action="store_true", help="verify the checksum of every image (reads all of it)")
+    parser.add_argument("--copy", action="store_true", help="copy files instead of linking them")
+    parser.add_argument("--skip-bad", action="store_true", help="leave bad cases out and list them at the end")
+    parser.add_argument("--dry-run", action="store_true", help="check, print the report, write nothing")
+    parser.add_argument("-np", dest="workers", type=int, metavar="N", help="processes (default: cores, at most 8)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Convert; see `nnunet_spine.dataset_conversion.convert`."""
+    from nnunet_spine.dataset_conversion.convert import Run, build, plan_conversion
+    from nnunet_spine.dataset_conversion.prepare import Choices
+    from nnunet_spine.dataset_conversion.target import find_target
+    from nnunet_spine.dataset_conversion.writer import available_workers
+
+    target = find_target(args.raw, args.dataset, args.name or _NAMES[args.labels])
+    if args.images_from is not None:
+        from nnunet_spine.dataset_conversion.derive import plan_derived
+
+        if args.sources:
+            raise InputError("sources together with --images-from", "give one of the two")
+        plan = plan_derived(target, args.images_from, args.labels)
+    else:
+        if not args.sources:
+            raise InputError("no source folder", "give the folders with the data, or --images-from")
+        choices = Choices(
+            label_set=args.labels,
+            min_volume_mm3=args.min_volume,
+            remove_islands=args.remove_islands,
+            drop_labels=tuple(sorted(set(args.drop_labels))),
+            resample=args.resample,
+            verify=args.verify,
+            copy=args.copy,
+        )
+        plan = plan_conversion(
+            args.converter, args.sources, target, choices,
+            prefer=args.prefer, folds=args.folds, corrections=args.corrections,
+        )  # fmt: skip
+
+    def progress(items, total):
+        from tqdm import tqdm
+
+        return tqdm(items, total=total, unit="scan", disable=args.quiet or not sys.stderr.isatty())
+
+    say = (lambda line: None) if args.quiet else print
+    build(plan, Run(available_workers(args.workers), args.dry_run, args.skip_bad, say, progress))
+    return 0
