@@ -131,6 +131,7 @@ def _draw_bone(rng: np.random.Generator, grid: Grid, patient: _Patient, torso: s
     last, frames = patient.dims[-1], patient.frames
     bone.add_loose(surroundings.rib_solids(frames, patient.levels, patient.dims, torso, rng), RIB_CODE)
     bone.add_loose(surroundings.ilium_solids(frames, last), PELVIS_CODE)
+    bone.add_loose(surroundings.condyle_solids(frames), PELVIS_CODE)
     bone.add_bone(surroundings.sacrum_solids(frames, last), [], SACRUM_CODE)
     for i in reversed(range(len(patient.levels))):
         level = patient.levels[i]

@@ -10,22 +10,29 @@ Axes = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class Capsule:
-    """Two balls and what lies between them.
+    """Two balls and what lies between them; or, with a spread, a plate with rounded edges.
 
     Attributes:
         start_mm, end_mm: (3,) centres of the balls.
         start_radius_mm, end_radius_mm: their radii; the radius varies linearly in between.
+        spread_mm: (3,) half of the plate's extent across its length; its part along the length is ignored.
     """
 
     start_mm: np.ndarray
     end_mm: np.ndarray
     start_radius_mm: float
     end_radius_mm: float
+    spread_mm: np.ndarray | None = None
 
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
         """Corners (3,) of a box around the solid."""
         a, b, ra, rb = self.start_mm, self.end_mm, self.start_radius_mm, self.end_radius_mm
-        return np.minimum(a - ra, b - rb), np.maximum(a + ra, b + rb)
+        across = 0.0 if self.spread_mm is None else np.abs(self._across())
+        return np.minimum(a - ra, b - rb) - across, np.maximum(a + ra, b + rb) + across
+
+    def _across(self) -> np.ndarray:
+        step = self.end_mm - self.start_mm
+        return self.spread_mm - step * ((self.spread_mm @ step) / max(float(step @ step), 1e-6))
 
     def distance(self, axes: Axes) -> np.ndarray:
         """Signed distance (nx, ny, nz)."""
@@ -37,6 +44,13 @@ class Capsule:
         squared = (offsets[0] ** 2 + offsets[1] ** 2) + offsets[2] ** 2
         t = np.clip(dot * np.float32(1 / length2), 0, 1)
         squared += t * (t * np.float32(length2) - 2 * dot)
+        if self.spread_mm is not None:
+            across = self._across()
+            across2 = np.float32(max(float(across @ across), 1e-6))
+            side = [o * np.float32(s) for o, s in zip(offsets, across, strict=True)]
+            dot = (side[0] + side[1]) + side[2]
+            t_across = np.clip(dot / across2, -1, 1)
+            squared += t_across * (t_across * across2 - 2 * dot)
         radius = np.float32(self.start_radius_mm) + t * np.float32(self.end_radius_mm - self.start_radius_mm)
         return np.sqrt(np.maximum(squared, 0, out=squared), out=squared) - radius
 

@@ -79,7 +79,13 @@ def ilium_solids(frames: Frames, last: Dimensions) -> list:
 
 def skull_centre_mm(frames: Frames) -> np.ndarray:
     """Middle of the head above C1, (3,) mm."""
-    return frames.to_world(0, np.array([0.0, 18.0, 78.0]))
+    return frames.to_world(0, np.array([0.0, 16.0, 91.0]))
+
+
+def condyle_solids(frames: Frames) -> list:
+    """The two joints by which the skull rests on C1."""
+    ends = [frames.to_world(0, np.array([(s * 18.5, -5, 14), (s * 22, -4, 24)])) for s in (1, -1)]
+    return [Capsule(low, high, 5.0, 7.0) for low, high in ends]
 
 
 def rib_solids(frames: Frames, levels: tuple[str, ...], dims: tuple[Dimensions, ...], torso: Torso, rng) -> list:

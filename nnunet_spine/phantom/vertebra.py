@@ -54,16 +54,21 @@ class _Builder:
         self.solids: list = []
         self.carved: list = []
 
-    def bar(self, start: tuple, end: tuple, radius: float, end_radius: float | None = None) -> None:
-        """A capsule in the midline or on one side."""
+    def bar(
+        self, start: tuple, end: tuple, radius: float, end_radius: float | None = None, spread: float = 0.0
+    ) -> None:
+        """A capsule in the midline or on one side; with a spread, a plate that reaches so far up and down."""
         points = self.frames.to_world(self.i, np.array([start, end]))
         radii = [max(r, MIN_RADIUS_MM) for r in (radius, radius if end_radius is None else end_radius)]
-        self.solids.append(Capsule(points[0], points[1], *radii))
+        across = spread * self.frames.axes[self.i][:, 2] if spread else None
+        self.solids.append(Capsule(points[0], points[1], *radii, across))
 
-    def bars(self, start: tuple, end: tuple, radius: float, end_radius: float | None = None) -> None:
-        """A capsule on the right and its mirror image."""
+    def bars(
+        self, start: tuple, end: tuple, radius: float, end_radius: float | None = None, spread: float = 0.0
+    ) -> None:
+        """The same on the right and, mirrored, on the left."""
         for side in (1, -1):
-            self.bar((side * start[0], *start[1:]), (side * end[0], *end[1:]), radius, end_radius)
+            self.bar((side * start[0], *start[1:]), (side * end[0], *end[1:]), radius, end_radius, spread)
 
     def hole(self, right: float, anterior: float, width: float, depth: float) -> None:
         centre = self.frames.to_world(self.i, np.array([right, anterior, 0.0]))
@@ -127,9 +132,8 @@ def _axis(build: _Builder, d: Dimensions, canal_middle: float, level: str) -> No
     build.bars((9, post + 3, 2), (side + 3.5, canal_middle, -0.2 * d.spacing), 4.2)
     build.bars((side + 3.5, canal_middle, -0.1 * d.spacing), (side + 3.5, canal_middle - 3, -0.4 * d.spacing), 4.2)
     build.bars((13, -5, 1), (d.transverse / 2 - 2.6, -7, -3), 2.8)
-    for w in (2.5, -3.5):
-        build.bars((side + 3, canal_middle - 2, w - 1), (0, back, w - 1), 3.0)
-        build.bar((0, back, w - 1), (0, back - 0.6 * d.spinous, w - 3), 3.2)
+    build.bars((side + 3, canal_middle - 2, -1.5), (0, back, -1.5), 3.0, spread=3)
+    build.bar((0, back, -1.5), (0, back - 0.6 * d.spinous, -3.5), 3.2, spread=3)
     build.bars((0, back - 0.5 * d.spinous, -4), (4.5, back - d.spinous, -7), 3.3)
 
 
@@ -140,8 +144,7 @@ def _cervical(build: _Builder, d: Dimensions, canal_middle: float, level: str) -
     build.bars((half - 1.8, 0.1 * d.depth, d.height / 2 - 0.5), (half - 1.8, -0.3 * d.depth, d.height / 2 + 0.5), 2.3)
     build.bars((half - 2, post + 4, 0), (side + 3, canal_middle + 3, 0), d.pedicle / 2)
     build.bars((side + 4.5, canal_middle + 3, 0.38 * d.spacing), (side + 4.5, canal_middle - 4, -0.42 * d.spacing), 4.8)
-    for w in (2.5, -2.5):
-        build.bars((side + 2.5, canal_middle - 2, w), (0, back, w - 2), 2.5)
+    build.bars((side + 2.5, canal_middle - 2, 0), (0, back, -2), 2.5, spread=2.5)
     build.bars((half - 1, post + 7, -0.5), (tip - 2.4, post + 4.5, -1), 2.3)
     build.bars((side + 4, canal_middle + 4, -0.5), (tip - 2.4, post + 2.5, -1), 2.5)
     for s in (1, -1):
@@ -167,10 +170,11 @@ def _thoracic(build: _Builder, d: Dimensions, canal_middle: float, level: str) -
     back = canal_middle - d.canal_depth / 2 - 2
     radius = max(d.pedicle / 2, MIN_RADIUS_MM)
     height, low = d.height, level in ("T11", "T12", "T13")
-    for w in (0.10, 0.32):
-        build.bars((side + radius - 0.5, post + 5, w * height), (side + radius, canal_middle, w * height), radius)
-    for w in (0.30, 0.0, -0.30):
-        build.bars((side + 1.5, canal_middle - 1, w * height), (0, back, w * height - 4), 2.8)
+    level_of = 0.21 * height
+    build.bars(
+        (side + radius - 0.5, post + 5, level_of), (side + radius, canal_middle, level_of), radius, spread=0.12 * height
+    )
+    build.bars((side + 1.5, canal_middle - 1, 0), (0, back, -4), 2.7, spread=0.32 * height)
     build.bars((side + 1, canal_middle - 2, 0.2 * height), (side + 1.5, canal_middle - 2.5, 0.46 * d.spacing), 3.2)
     end = canal_middle - d.canal_depth / 2 - 1
     build.bars((side - 0.5, canal_middle - 4, -0.1 * height), (side - 1, end, -0.58 * d.spacing), 3.2)
@@ -184,11 +188,7 @@ def _thoracic(build: _Builder, d: Dimensions, canal_middle: float, level: str) -
     slope = np.deg2rad(d.spinous_angle_deg)
     root = np.array([0, back, -0.2 * height])
     end = root + d.spinous * np.array([0, -np.cos(slope), -np.sin(slope)])
-    spread = 0.26 * height if low else 0.16 * height
-    for w in (spread, -spread):
-        build.bar(tuple(root + np.array([0, 0, w])), tuple(end + np.array([0, 0, (0.8 if low else 0.1) * w])), 2.8, 2.8)
-    if low:
-        build.bar(tuple(root), tuple(end), 2.8, 3.0)
+    build.bar(tuple(root), tuple(end), 3.0, 2.8, spread=0.26 * height if low else 0.11 * height)
 
 
 def _lumbar(build: _Builder, d: Dimensions, canal_middle: float, level: str) -> None:
@@ -196,15 +196,15 @@ def _lumbar(build: _Builder, d: Dimensions, canal_middle: float, level: str) -> 
     side, post, tip, height = d.canal_width / 2, -d.depth / 2, d.transverse / 2, d.height
     back = canal_middle - d.canal_depth / 2 - 2.5
     radius = min(d.pedicle / 2, 6.5)
-    for w in (0.10, 0.28):
-        build.bars((side + radius - 1, post + 5, w * height), (side + radius, canal_middle, w * height), radius)
+    level_of = 0.19 * height
+    build.bars(
+        (side + radius - 1, post + 5, level_of), (side + radius, canal_middle, level_of), radius, spread=0.1 * height
+    )
     build.bars((side + 4, canal_middle, 0.2 * height), (side + 6, canal_middle - 4, 0.45 * d.spacing), 4.0)
     build.bars((side + 1, canal_middle - 5, 0), (side - 1, back + 2, -0.58 * d.spacing), 4.0)
-    for w in (0.12, -0.12, -0.36):
-        build.bars((side + 1, canal_middle - 4, w * height), (0, back, w * height - 3), 3.0)
+    build.bars((side + 1, canal_middle - 4, -0.12 * height), (0, back, -0.12 * height - 3), 3.0, spread=0.24 * height)
     build.bars((side + radius, post - 2, 0.15 * height), (tip - 2.5, post - 8, 0.2 * height), 3.6, 2.6)
     slope = np.deg2rad(d.spinous_angle_deg)
     reach = d.spinous * np.array([0, -np.cos(slope), -np.sin(slope)])
-    for w in (0.0, -0.28, -0.56):
-        root = np.array([0, back, w * height])
-        build.bar(tuple(root), tuple(root + reach), 3.0, 3.4)
+    root = np.array([0, back, -0.28 * height])
+    build.bar(tuple(root), tuple(root + reach), 3.0, 3.4, spread=0.28 * height)
