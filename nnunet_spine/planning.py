@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
 from nnunetv2.experiment_planning.plan_and_preprocess_api import extract_fingerprint_dataset, plan_experiment_dataset
 from nnunetv2.utilities.dataset_name_id_conversion import convert_dataset_name_to_id, maybe_convert_to_dataset_name
+from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
 from nnunet_spine.environment import nnunet_folder
 from nnunet_spine.errors import InputError
@@ -77,9 +79,11 @@ class SpinePlanner(ExperimentPlanner):
         if self.options.architecture is not None:
             arch_class_name = self.options.architecture
             arch_kwargs = {**arch_kwargs, **self.options.architecture_kwargs}
-        return super().static_estimate_VRAM_usage(
-            patch_size, input_channels, output_channels, arch_class_name, arch_kwargs, arch_kwargs_req_import
-        )
+        with torch.device("meta"):  # shapes only: no memory, no time
+            network = get_network_from_plans(
+                arch_class_name, arch_kwargs, arch_kwargs_req_import, input_channels, output_channels, allow_init=False
+            )
+        return network.compute_conv_feature_map_size(patch_size)
 
 
 def configured_planner(options: PlanOptions) -> type[SpinePlanner]:

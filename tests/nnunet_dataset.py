@@ -1,0 +1,52 @@
+"""A tiny nnU-Net dataset: boxes of different brightness stacked along z, as a stand-in for vertebrae."""
+
+from pathlib import Path
+
+import numpy as np
+
+from nnunet_spine.files import write_json, write_nifti
+
+LABELS = {"background": 0, "L1": 1, "L2": 2, "L3": 3}
+
+
+def write_dataset(raw: Path, dataset_id: int, labels: dict | None = None, n_cases: int = 4, **dataset_json) -> Path:
+    """Write images, labels and dataset.json; two-fold split.
+
+    Args:
+        labels: the `labels` entry; label values in the files are 1, 2, 3, and 4 for `ignore` where it is named.
+        dataset_json: further entries.
+    """
+    labels = labels or LABELS
+    folder = raw / f"Dataset{dataset_id:03d}_Boxes"
+    rng = np.random.default_rng(dataset_id)
+    affine = np.diag([2.0, 2.0, 2.0, 1.0])
+    for i in range(n_cases):
+        image, mask = make_case(rng)
+        if "ignore" in labels:
+            mask[:, :, :6] = 4
+        write_nifti(folder / "imagesTr" / f"case{i}_0000.nii.gz", image, affine)
+        write_nifti(folder / "labelsTr" / f"case{i}.nii.gz", mask, affine)
+    content = {
+        "channel_names": {"0": "CT"},
+        "labels": labels,
+        "numTraining": n_cases,
+        "file_ending": ".nii.gz",
+        "overwrite_image_reader_writer": "NibabelIOWithReorient",
+        **dataset_json,
+    }
+    write_json(folder / "dataset.json", content)
+    cases = [f"case{i}" for i in range(n_cases)]
+    write_json(folder / "splits_final.json", [{"train": cases[:-1], "val": cases[-1:]}])
+    return folder
+
+
+def make_case(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """CT (int16) and mask (uint8) of 24 x 20 x 40 voxels."""
+    image = rng.normal(0, 20, (24, 20, 40))
+    mask = np.zeros(image.shape, np.uint8)
+    shift = rng.integers(-2, 3)
+    for label, z in ((3, 6), (2, 17), (1, 28)):
+        box = np.s_[7 + shift : 17 + shift, 5:15, z : z + 8]
+        mask[box] = label
+        image[box] += 200 + 150 * label
+    return image.astype(np.int16), mask
