@@ -66,6 +66,7 @@ def place_image(info: VolumeInfo, path: Path, *, copy: bool = False) -> str:
     header.extensions = type(header.extensions)()
     header.set_data_shape(info.shape)
     header.set_data_offset(0)
+    header.set_slope_inter(*(info.scaling or (1.0, 0.0)))
     header.set_sform(info.affine, code=int(info.header["sform_code"]) or 2)
     header.set_qform(info.affine, code=int(info.header["qform_code"]), strip_shears=True)
     with (

@@ -27,6 +27,7 @@ class VolumeInfo:
         affine: 4x4, RAS mm; the sform where there is one.
         dtype: stored voxel type, with its byte order.
         scaling: slope and intercept, or None where stored values are the values.
+        offset_bytes: start of the voxels in the uncompressed file.
     """
 
     path: Path
@@ -35,6 +36,7 @@ class VolumeInfo:
     affine: np.ndarray
     dtype: np.dtype
     scaling: tuple[float, float] | None
+    offset_bytes: int
 
     @property
     def compressed(self) -> bool:
@@ -43,11 +45,6 @@ class VolumeInfo:
     @property
     def voxel_count(self) -> int:
         return int(np.prod(self.shape, dtype=np.int64))
-
-    @property
-    def offset_bytes(self) -> int:
-        """Start of the voxels in the uncompressed file."""
-        return int(self.header.get_data_offset()) or int(self.header["sizeof_hdr"]) + 4
 
     @property
     def expected_bytes(self) -> int:
@@ -80,9 +77,10 @@ def volume_info(path: str | Path) -> VolumeInfo:
     # A column of zeros or NaN has no spacing; a determinant near 0 has no inverse.
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
         raise InputError("the affine is singular or not finite", "repair the header", path)
-    slope, intercept = image.header.get_slope_inter()
-    scaled = slope is not None and (slope, intercept or 0.0) != (1.0, 0.0)
-    return VolumeInfo(path, image.header, stored[:3], affine, dtype, (slope, intercept or 0.0) if scaled else None)
+    # nibabel moves scaling and offset from the header to the array proxy when it loads a file.
+    scaling = float(image.dataobj.slope), float(image.dataobj.inter)
+    offset = int(image.dataobj.offset)
+    return VolumeInfo(path, image.header, stored[:3], affine, dtype, None if scaling == (1, 0) else scaling, offset)
 
 
 def decompressed(path: str | Path) -> Iterator[bytes]:
