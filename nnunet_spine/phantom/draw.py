@@ -18,8 +18,9 @@ from nnunet_spine.phantom.vertebra import Fracture, build_vertebra
 # Codes of the distance field: number of the level in the sequence + 1, or one of these.
 SACRUM_CODE, RIB_CODE, PELVIS_CODE = 100, 101, 102
 
-_STREAMS = ("variants", "dimensions", "pose", "fractures", "view", "torso", "ribs", "implants", "tissue", "texture",
-            "noise", "orientation")  # fmt: skip
+_PATIENT_STREAMS = ("variants", "dimensions", "pose", "fractures", "torso", "ribs", "implants")
+_SCAN_STREAMS = ("view", "tissue", "texture", "noise", "orientation")
+_STREAMS = (*_PATIENT_STREAMS, *_SCAN_STREAMS)
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class _Patient:
     fractures: dict[str, Fracture]
 
 
-def draw_phantom(seed: int, options: PhantomOptions = PhantomOptions()) -> Phantom:  # noqa: B008 (frozen)
+def draw_phantom(seed: int, options: PhantomOptions = PhantomOptions(), *, scan: int = 0) -> Phantom:  # noqa: B008
     """Draw one synthetic CT of a spine.
 
     The patient depends on the seed and the options on anatomy only: field of view, voxel size, axis order and image
@@ -71,8 +72,11 @@ def draw_phantom(seed: int, options: PhantomOptions = PhantomOptions()) -> Phant
     Args:
         seed: non-negative; equal seeds and options give identical arrays.
         options: see `PhantomOptions`.
+        scan: another number gives another scan of the same patient: field of view, densities, noise.
     """
-    rngs = {name: np.random.default_rng([seed, k]) for k, name in enumerate(_STREAMS)}
+    rngs = {
+        name: np.random.default_rng([seed, k, scan if name in _SCAN_STREAMS else 0]) for k, name in enumerate(_STREAMS)
+    }
     patient = _draw_patient(rngs, options)
     low, high = view.extents_mm(patient.frames, patient.levels, patient.dims)
     crop, round_fov = rngs["view"].random(2) < (options.z_crop_probability, options.circular_fov_probability)

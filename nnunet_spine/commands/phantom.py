@@ -1,0 +1,67 @@
+"""`nnunet-spine phantom -o DIR -n 40 --seed 7`."""
+
+import argparse
+import os
+
+from nnunet_spine.errors import InputError
+
+HELP = "draw synthetic CT scans of spines with exact labels, in VerSe's folder layout"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `nnunet-spine phantom`."""
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="DIR", help="folder to write; an interrupted run is continued"
+    )
+    parser.add_argument("-n", "--number", type=int, default=40, metavar="N", help="number of scans")
+    parser.add_argument("--seed", type=int, default=0, help="same seed and options: same scans, for any -n and -np")
+    parser.add_argument(
+        "--spacing", type=float, nargs="+", metavar="MM", help="one voxel size, or three along x y z (default: varying)"
+    )
+    parser.add_argument(
+        "--view", choices=("mixed", "whole", "crop"), default="mixed", help="whole spines, 7 to 13 levels, or both"
+    )
+    parser.add_argument(
+        "--shape", type=int, nargs=3, metavar=("X", "Y", "Z"), help="voxels (default: fitted to the levels in view)"
+    )
+    parser.add_argument(
+        "--split",
+        type=float,
+        nargs=3,
+        default=(60.0, 20.0, 20.0),
+        metavar=("TRAIN", "VAL", "TEST"),
+        help="shares of the three folders",
+    )
+    parser.add_argument(
+        "--plain", action="store_true", help="easy cases: no variants, curves, fractures, implants, flips or cropping"
+    )
+    parser.add_argument("-np", dest="workers", type=int, metavar="N", help="processes (default: cores, at most 8)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the tree; see `nnunet_spine.phantom.write_tree`."""
+    from tqdm import tqdm
+
+    from nnunet_spine.phantom import TreeOptions, write_tree
+
+    spacing = args.spacing * 3 if args.spacing and len(args.spacing) == 1 else args.spacing
+    if spacing and len(spacing) != 3:
+        raise InputError(f"{len(spacing)} voxel sizes", "give --spacing one or three numbers")
+    if args.shape and args.view != "mixed":
+        raise InputError(f"--shape together with --view {args.view}", "give one of them")
+    options = TreeOptions(
+        seed=args.seed,
+        spacing_mm=tuple(spacing) if spacing else None,
+        shape=tuple(args.shape) if args.shape else None,
+        view=args.view,
+        split=tuple(args.split),
+        plain=args.plain,
+    )
+    workers = args.workers if args.workers is not None else min(os.cpu_count() or 1, 8)
+    with tqdm(total=max(args.number, 0), desc="phantoms", unit="scan", disable=args.quiet) as bar:
+        cases = write_tree(
+            args.output, args.number, options, workers=workers, progress=lambda done, _: bar.update(done - bar.n)
+        )
+    if not args.quiet:
+        print(f"{len(cases)} scans of {len({case.subject for case in cases})} patients in {args.output}")
+    return 0
