@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--split",
         type=float,
         nargs=3,
-        default=(60.0, 20.0, 20.0),
+        default=(60, 20, 20),
         metavar=("TRAIN", "VAL", "TEST"),
         help="shares of the three folders",
     )

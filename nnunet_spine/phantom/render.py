@@ -139,9 +139,7 @@ def _lungs(
 
 def _table(image: np.ndarray, grid: Grid, torso: Torso) -> None:
     """A flat plate just behind the back."""
-    _, cy, _, b = torso.at(grid.axes()[2].ravel())
     plate = float((torso.y_mm - torso.half_depth_mm).min()) - 6
-    del cy, b
     box = grid.box(np.array([-1e4, plate - 10, -1e4]), np.array([1e4, plate, 1e4]))
     if box is not None:
         view = image[box]

@@ -21,12 +21,10 @@ class Vertebra:
     Attributes:
         solids: their union is the bone.
         carved: canal and foramina, taken out of it.
-        body: the vertebral body among the solids; None for C1.
     """
 
     solids: list
     carved: list
-    body: Body | None
 
 
 @dataclass(frozen=True)
@@ -80,13 +78,13 @@ def build_vertebra(level: str, d: Dimensions, frames: Frames, i: int, fracture: 
     build = _Builder(frames, i)
     if level == "C1":
         _atlas(build, d)
-        return Vertebra(build.solids, build.carved, None)
+        return Vertebra(build.solids, build.carved)
     body = _body(d, frames, i, fracture)
     canal_middle = -d.depth / 2 - d.canal_depth / 2
     build.hole(0, canal_middle, d.canal_width, d.canal_depth)
     parts = {"C": _axis if level == "C2" else _cervical, "T": _thoracic, "L": _lumbar}[level[0]]
     parts(build, d, canal_middle, level)
-    return Vertebra([body, *build.solids], build.carved, body)
+    return Vertebra([body, *build.solids], build.carved)
 
 
 def _body(d: Dimensions, frames: Frames, i: int, fracture: Fracture | None) -> Body:

@@ -81,7 +81,8 @@ def _box_around_levels(
 ) -> tuple[np.ndarray, np.ndarray]:
     n = len(low_mm)
     count = n if options.levels_in_view is None else min(int(rng.integers(*options.levels_in_view, endpoint=True)), n)
-    start = int(rng.integers(0, n - count + 1))
+    # Beyond the ends, then clipped: as in clinical scans, many views begin at C1 or end at the last lumbar.
+    start = int(np.clip(rng.integers(-3, n - count + 4), 0, n - count))
     low, high = low_mm[start : start + count].min(0), high_mm[start : start + count].max(0)
     wide = rng.uniform(6, 16, (2, 3))
     return low - wide[0] * [1, 1, 0.5], high + wide[1] * [1, 1.6, 0.5]
