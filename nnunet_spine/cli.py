@@ -21,6 +21,13 @@ def _common_options() -> argparse.ArgumentParser:
     return common
 
 
+class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows defaults where there is one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        return action.help if action.default in (None, False) else super()._get_help_string(action)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser with all subcommands; imports neither torch nor nnU-Net."""
     parser = argparse.ArgumentParser(prog="nnunet-spine", description="Vertebrae in CT with nnU-Net v2.")
@@ -33,7 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
             help=module.HELP,
             description=module.HELP,
             parents=[_common_options()],
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+            formatter_class=_Formatter,
         )
         module.add_arguments(subparser)
         subparser.set_defaults(run=module.run)

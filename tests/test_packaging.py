@@ -1,0 +1,93 @@
+"""The package list, the wheel, and the import of all three top-level folders under one name."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    tomllib = pytest.importorskip("tomllib", reason="reading pyproject.toml needs Python 3.11")
+
+ROOT = Path(__file__).parents[1]
+SIBLINGS = ("trainers", "architectures", "dataset_conversion")
+
+
+def pyproject() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def packages_on_disk() -> dict[str, Path]:
+    """Dotted name -> folder of every package in the checkout."""
+    found = {}
+    for top in ("nnunet_spine", *SIBLINGS):
+        for init in (ROOT / top).rglob("__init__.py"):
+            parts = init.parent.relative_to(ROOT).parts
+            name = ".".join(parts if top == "nnunet_spine" else ("nnunet_spine", *parts))
+            found[name] = init.parent
+    return found
+
+
+def build_wheel(source: Path, out: Path) -> None:
+    subprocess.run([sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(out), str(source)], check=True)
+
+
+def test_the_package_list_is_complete():
+    assert sorted(pyproject()["tool"]["setuptools"]["packages"]) == sorted(packages_on_disk())
+
+
+def test_siblings_are_subpackages():
+    import nnunet_spine.architectures
+    import nnunet_spine.dataset_conversion
+    import nnunet_spine.trainers
+
+    assert Path(nnunet_spine.trainers.__file__).parent.name == "trainers"
+
+
+def test_version_is_stated_once_in_two_places():
+    import nnunet_spine
+
+    assert nnunet_spine.__version__ == pyproject()["project"]["version"]
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_every_module_and_no_other_top_level_name(tmp_path):
+    clean = tmp_path / "clean"
+    files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, files.split("\0")):
+        if (ROOT / name).is_file():
+            (clean / name).parent.mkdir(parents=True, exist_ok=True)
+            (clean / name).write_bytes((ROOT / name).read_bytes())
+    build_wheel(clean, tmp_path)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    assert {n.split("/")[0] for n in names if ".dist-info/" not in n} == {"nnunet_spine"}
+    expected = {
+        f"{name.replace('.', '/')}/{module.name}"
+        for name, folder in packages_on_disk().items()
+        for module in folder.glob("*.py")
+    }
+    assert expected <= set(names)
+
+
+@pytest.mark.slow
+def test_the_wheel_works_without_the_checkout(tmp_path):
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(tmp_path), str(ROOT)], check=True
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    site = tmp_path / "site"
+    zipfile.ZipFile(wheel).extractall(site)
+    script = (
+        f"import sys; sys.path.insert(0, {str(site)!r})\n"
+        "import nnunet_spine, nnunet_spine.trainers as t\n"
+        f"assert t.__file__.startswith({str(site)!r}), t.__file__\n"
+        "assert t.ConvLSTMTrainer_skips1.architecture_kwargs == {'n_convlstm_skips': 1}\n"
+        "from nnunet_spine.commands.env import shim_folder\n"
+        "assert (shim_folder() / 'nnunet_spine_trainers.py').is_file()\n"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
