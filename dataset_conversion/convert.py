@@ -204,7 +204,7 @@ def _write_top_level(
 def _fingerprint(scan: Scan) -> str:
     """Names and sizes, not folders: data may be moved."""
     paths = [path for path in (scan.image, scan.mask, scan.centroids) if path]
-    sizes = " ".join(f"{path.name}:{path.stat().st_size}" for path in paths)
+    sizes = " ".join(f"{path.name}:{path.stat().st_size if path.exists() else 'missing'}" for path in paths)
     return f"{scan.case} {scan.patient} {scan.split} {sizes}"
 
 

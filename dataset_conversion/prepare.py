@@ -70,7 +70,7 @@ class Job:
     def signature(self) -> str:
         """Changes whenever a source file or a choice does."""
         paths = [p for p in (self.scan.image, self.scan.mask, self.scan.centroids) if p]
-        stats = [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in paths]
+        stats = [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in paths if p.exists()]
         content = [FORMAT, asdict(self.choices), asdict(self.scan), asdict(self.correction or Correction()), stats]
         return hashlib.sha256(json.dumps(content, default=str, sort_keys=True).encode()).hexdigest()
 

@@ -113,6 +113,7 @@ def lock(target: Target) -> Iterator[None]:
         InputError: another run holds it.
         WriteError: the folder cannot be written.
     """
+    new = not target.raw.exists()
     try:
         target.staging.mkdir(parents=True, exist_ok=True)
         file = (target.staging / "lock").open("w")
@@ -127,7 +128,12 @@ def lock(target: Target) -> Iterator[None]:
                 raise InputError("another run writes this dataset", "wait for it", target.folder) from None
             except OSError:  # file systems without locks
                 pass
-        yield
+        try:
+            yield
+        finally:
+            if new:  # leave no empty folder behind where nothing was written
+                with contextlib.suppress(OSError):
+                    target.raw.rmdir()
 
 
 def _record_path(target: Target, case: str) -> Path:

@@ -62,6 +62,8 @@ def volume_info(path: str | Path) -> VolumeInfo:
     try:
         image = nib.load(path)
     except FileNotFoundError:
+        if path.is_symlink():
+            raise InputError("link to a file that is not there", "fetch it, e.g. `datalad get`", path) from None
         raise InputError("no such file", "check the path", path) from None
     except Exception as error:  # nibabel, gzip and zlib share no base class
         raise InputError(f"not readable as NIfTI ({error})", _DAMAGED, path) from error
@@ -100,9 +102,10 @@ def decompressed(path: str | Path) -> Iterator[bytes]:
             while data := file.read(_READ_BYTES):
                 while data:
                     if member.eof:  # files of several gzip members, or padded with zeros
-                        data = data.lstrip(b"\0")
-                        member = zlib.decompressobj(wbits=31) if data else member
-                    if piece := member.decompress(data, _PIECE_BYTES) if data else b"":
+                        if not (data := data.lstrip(b"\0")):
+                            break
+                        member = zlib.decompressobj(wbits=31)
+                    if piece := member.decompress(data, _PIECE_BYTES):
                         yield piece
                     data = member.unused_data if member.eof else member.unconsumed_tail
             if not member.eof and (piece := member.flush()):

@@ -116,7 +116,7 @@ def digests(folder: Path, *, times: bool = False) -> dict[str, tuple]:
     out = {}
     for path in sorted(folder.rglob("*")):
         content = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "folder"
-        out[str(path.relative_to(folder))] = (content, path.stat().st_mtime_ns) if times else (content,)
+        out[str(path.relative_to(folder))] = (content, path.lstat().st_mtime_ns) if times else (content,)
     return out
 
 

@@ -1,0 +1,179 @@
+"""Mask centroid and body centre in world mm; every variant of the VerSe centroid files."""
+
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+from verse_tree import AFFINE_RAS, save, spine_mask, turned, write_voxel_centroids
+
+from nnunet_spine.centroids import body_centre, label_boxes, mask_centroid, measure, read_annotation, read_points
+from nnunet_spine.errors import InputError
+from nnunet_spine.geometry import to_world
+
+
+def vertebra(step=1.0):
+    """A 30 x 30 x 20 mm block with a 6 mm thin, 40 mm long bar behind it (along axis 1), and the block's centre."""
+    n = [round(v / step) for v in (50, 90, 40)]
+    mask = np.zeros(n, bool)
+    a, b, c, d, e, f, g, h = (round(v / step) for v in (10, 40, 50, 80, 22, 28, 17, 23))
+    mask[a:b, c:d, round(10 / step) : round(30 / step)] = True
+    mask[e:f, round(10 / step) : c, g:h] = True
+    return mask, np.array([24.5, 64.5, 19.5]) if step == 1 else None
+
+
+def test_mask_centroid_of_two_voxels():
+    mask = np.zeros((5, 5, 5), bool)
+    mask[1, 2, 3] = mask[2, 2, 3] = True
+    centre, count = mask_centroid(mask)
+    np.testing.assert_allclose(centre, (1.5, 2, 3))
+    assert count == 2
+
+
+def test_body_centre_ignores_processes():
+    mask, centre = vertebra()
+    np.testing.assert_allclose(body_centre(mask, np.ones(3)), centre, atol=0.1)
+    assert mask_centroid(mask)[0][1] < centre[1] - 2
+
+
+@pytest.mark.parametrize("step", [0.25, 0.4, 0.5, 0.7])
+def test_body_centre_on_finer_grids(step):
+    mask, _ = vertebra(step)
+    first_voxel_mm = step / 2
+    centre_mm = body_centre(mask, np.full(3, step)) * step + first_voxel_mm
+    np.testing.assert_allclose(centre_mm, (25, 65, 20), atol=0.5)
+
+
+@pytest.mark.parametrize("spacing", [(1, 1, 1), (0.4, 0.3, 1.3), (0.3, 0.3, 2.0)])
+@pytest.mark.parametrize("shape", [(31, 40, 22), (30, 41, 23), (2, 3, 1)])
+def test_body_centre_does_not_depend_on_the_direction_of_axes(spacing, shape):
+    rng = np.random.default_rng(0)
+    mask = rng.random(shape) > 0.02
+    centre = body_centre(mask, np.array(spacing))
+    flipped = body_centre(mask[::-1, ::-1, ::-1], np.array(spacing))
+    np.testing.assert_allclose(flipped, np.array(shape) - 1 - centre, atol=1e-6)
+    swapped = body_centre(mask.transpose(2, 0, 1), np.array(spacing)[[2, 0, 1]])
+    np.testing.assert_allclose(swapped, centre[[2, 0, 1]], atol=1e-6)
+
+
+def test_small_bodies_have_a_centre():
+    mask = np.ones((7, 7, 7), bool)
+    np.testing.assert_allclose(body_centre(mask, np.ones(3)), (3, 3, 3))
+    one = np.ones((1, 1, 1), bool)
+    np.testing.assert_allclose(body_centre(one, np.ones(3)), (0, 0, 0))
+
+
+def test_measure_in_the_world():
+    mask = np.zeros((20, 20, 20), np.uint8)
+    mask[2:6, 4:8, 10:14] = 7
+    mask[0:2, 0:2, 0:2] = 1
+    out = measure(mask, AFFINE_RAS)
+    assert list(out) == [1, 7]
+    np.testing.assert_allclose(out[7].mask_mm, to_world(AFFINE_RAS, (3.5, 5.5, 11.5)))
+    np.testing.assert_allclose(out[7].body_mm, out[7].mask_mm, atol=1e-6)
+    assert out[7].volume_mm3 == pytest.approx(64 * 8)
+    assert (out[1].touches_border, out[7].touches_border) == (True, False)
+    assert measure(np.zeros((3, 3, 3), np.uint8), AFFINE_RAS) == {}
+
+
+def test_ring_of_c1_keeps_its_mask_centroid():
+    mask, _ = vertebra()
+    points = measure(mask.astype(np.uint8), np.eye(4))[1]
+    assert points.body_mm == points.mask_mm
+
+
+def test_label_boxes():
+    mask = np.zeros((6, 6, 6), np.uint8)
+    mask[1:3, 2, 4:6] = 9
+    assert label_boxes(mask) == {9: (slice(1, 3), slice(2, 3), slice(4, 6))}
+
+
+def files_of(tmp_path, codes="LPS", labels=(1, 20, 21)):
+    mask, affine = turned(spine_mask(labels), AFFINE_RAS, codes)
+    return tmp_path / "a.json", mask, affine, measure(mask, affine)
+
+
+def assert_points(annotation, centroids, atol=0.2):
+    assert set(annotation.points_mm) == set(centroids)
+    for label, point in annotation.points_mm.items():
+        np.testing.assert_allclose(point, centroids[label].mask_mm, atol=atol)
+
+
+@pytest.mark.parametrize("codes", ["LPS", "PIR", "RAS"])
+def test_subject_based_file(tmp_path, codes):
+    path, mask, affine, centroids = files_of(tmp_path, codes)
+    write_voxel_centroids(path, mask, affine)
+    annotation = read_annotation(path, mask, affine, centroids)
+    assert (annotation.frame, annotation.hit_rate) == ("voxel", 1)
+    assert_points(annotation, centroids)
+
+
+def test_direction_other_than_the_image(tmp_path):
+    path, mask, affine, centroids = files_of(tmp_path, "LPS")
+    write_voxel_centroids(path, *turned(mask, affine, "PIR"))
+    assert_points(read_annotation(path, mask, affine, centroids), centroids)
+
+
+def test_lenient_reading(tmp_path):
+    path = tmp_path / "a.json"
+    points = [
+        {"label": "20", "x": "1", "y": 2, "z": 3.5},
+        {"label": 21.0, "X": float("nan"), "Y": 1, "Z": 1},
+        {"label": 22.0, "X": 4, "Y": 5, "Z": 6},
+        {"label": 22, "X": 9, "Y": 9, "Z": 9},
+        {"X": 1, "Y": 1, "Z": 1},
+        "remark",
+        {"direction": ["P", "I", "R"]},
+    ]
+    path.write_text(json.dumps(points))
+    codes, found = read_points(path)
+    assert codes == "PIR"
+    assert {label: xyz.tolist() for label, xyz in found.items()} == {20: [1, 2, 3.5], 22: [4, 5, 6]}
+    path.write_text(json.dumps({"direction": ["L", "P", "S"], "centroids": points[:1]}))
+    codes, found = read_points(path)
+    assert (codes, list(found)) == ("LPS", [20])
+
+
+def write_challenge(path, mask, affine, order):
+    """Millimetres from faces, in the axis order of the year: "IPL" (2019) or "PIR" (2020)."""
+    there, there_affine = turned(mask, affine, order)
+    spacing = nib.affines.voxel_sizes(there_affine)
+    content = []
+    for label in sorted(set(np.unique(mask).tolist()) - {0}):
+        mm = np.argwhere(there == label).mean(0) * spacing
+        content.append({"label": label, **dict(zip("XYZ", mm.tolist(), strict=True))})
+    path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(("order", "frame"), [("IPL", "verse19"), ("PIR", "verse20")])
+@pytest.mark.parametrize("codes", ["LPS", "RAS", "PIR", "SRA"])
+def test_challenge_files(tmp_path, order, frame, codes):
+    path, mask, affine, centroids = files_of(tmp_path, codes)
+    write_challenge(path, mask, affine, order)
+    annotation = read_annotation(path, mask, affine, centroids)
+    assert annotation.frame == frame
+    assert_points(annotation, centroids)
+
+
+def test_file_in_no_known_frame_is_refused(tmp_path):
+    path, mask, affine, centroids = files_of(tmp_path)
+    path.write_text(json.dumps([{"label": 20, "X": 300, "Y": 300, "Z": 300}]))
+    with pytest.raises(InputError, match="fit the mask in no known frame"):
+        read_annotation(path, mask, affine, centroids)
+
+
+@pytest.mark.parametrize("text", ["{", "{}", "3", "[]", '[{"direction": ["L", "P", "S"]}]'])
+def test_unreadable_files(tmp_path, text):
+    path = tmp_path / "a.json"
+    path.write_text(text)
+    with pytest.raises(InputError):
+        read_annotation(path, spine_mask(), AFFINE_RAS, {})
+
+
+def test_real_vertebra_body_lies_before_the_mask_centroid(real_data, tmp_path):
+    image = nib.load(real_data / "ct" / "sub-tptbox_seg-vert_msk.nii.gz")
+    points = measure(np.asarray(image.dataobj), image.affine)[22]  # L3, the only whole one
+    anterior_mm = points.body_mm[1] - points.mask_mm[1]
+    assert 8 < anterior_mm < 15  # VerSe: 8-15 mm
+    path = save(tmp_path / "a.nii.gz", np.asarray(image.dataobj), image.affine)
+    np.testing.assert_array_equal(nib.load(path).affine, image.affine)
