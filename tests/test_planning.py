@@ -1,0 +1,151 @@
+import numpy as np
+import pytest
+import torch
+from nnunet_dataset import write_dataset
+from nnunet_spine.trainers import TRAINERS, ConvLSTMTrainer
+from nnunetv2.experiment_planning.plan_and_preprocess_api import plan_experiment_dataset
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+from nnunet_spine import cli
+from nnunet_spine.errors import InputError
+from nnunet_spine.files import read_json, write_json
+from nnunet_spine.planning import PlanOptions, configured_planner, plan_dataset
+
+OURS = PlanOptions(architecture=ConvLSTMTrainer.architecture)
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory):
+    """A dataset with a fingerprint; returns a function that plans it."""
+    root = tmp_path_factory.mktemp("plan")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+            (root / name).mkdir()
+            patch.setenv(name, str(root / name))
+        patch.setenv("nnUNet_n_proc_DA", "1")  # nnU-Net's own planner cannot do with 0
+        write_dataset(root / "nnUNet_raw", 5)
+        plan_dataset(5, PlanOptions(), processes=1, quiet=True)
+        # Scans whose plans have to fit memory, yet too small for a low-resolution stage; the images themselves are not needed for planning.
+        file = root / "nnUNet_preprocessed" / "Dataset005_Boxes" / "dataset_fingerprint.json"
+        fingerprint = read_json(file)
+        fingerprint["spacings"] = [[3.0, 0.9, 0.9]] * 4
+        fingerprint["shapes_after_crop"] = [[96, 224, 224]] * 4
+        write_json(file, fingerprint)
+        yield root
+
+
+def planner_for(options: PlanOptions, gpu_memory_gb: float = 8.0):
+    return configured_planner(options)(5, gpu_memory_target_in_gb=gpu_memory_gb, plans_name="P")
+
+
+def plan(options: PlanOptions, gpu_memory_gb: float = 8.0, name: str = "P") -> dict:
+    return plan_dataset(5, options, gpu_memory_gb=gpu_memory_gb, plans_name=name, processes=1, quiet=True)
+
+
+def test_stock_and_our_planner_agree_without_options(planned):
+    stock, _ = plan_experiment_dataset(5)
+    ours = plan(PlanOptions())
+    for name in ("2d", "3d_fullres"):
+        for key in ("patch_size", "batch_size", "spacing"):
+            np.testing.assert_array_equal(ours["configurations"][name][key], stock["configurations"][name][key])
+    assert ours["transpose_forward"] == [0, 1, 2]
+
+
+def test_sagittal_slices_whatever_the_spacing(planned):
+    plans = plan(PlanOptions(sagittal=True))
+    assert plans["transpose_forward"] == [2, 0, 1]
+    assert plans["transpose_backward"] == [1, 2, 0]
+    # What is left of cranio-caudal, antero-posterior, left-right without left-right.
+    np.testing.assert_allclose(plans["configurations"]["2d"]["spacing"], [3.0, 0.9])
+    volume = np.zeros((4, 5, 6))
+    there = volume.transpose(plans["transpose_forward"])
+    assert there.shape == (6, 4, 5)
+    assert there.transpose(plans["transpose_backward"]).shape == volume.shape
+
+
+def test_spacing_is_taken_as_given(planned):
+    plans = plan(PlanOptions(spacing_mm=(1.0, 2.0, 1.5)))
+    np.testing.assert_allclose(sorted(plans["configurations"]["3d_fullres"]["spacing"]), [1.0, 1.5, 2.0])
+
+
+@pytest.mark.parametrize("configuration", ["2d", "3d_fullres"])
+def test_memory_is_that_of_our_network(planned, configuration):
+    ours, plain = (plan(o, 4)["configurations"][configuration] for o in (OURS, PlanOptions()))
+
+    def voxels(c):
+        return c["batch_size"] * int(np.prod(c["patch_size"]))
+
+    def memory(c):
+        architecture = c["architecture"]
+        return c["batch_size"] * planner_for(OURS).static_estimate_VRAM_usage(
+            c["patch_size"], 1, 4, "unused", architecture["arch_kwargs"], architecture["_kw_requires_import"]
+        )
+
+    assert voxels(ours) < voxels(plain)
+    assert memory(ours) < memory(plain)
+
+
+def test_less_gpu_memory_means_smaller_patches_or_batches(planned):
+    small, large = (plan(OURS, gb)["configurations"]["3d_fullres"] for gb in (4, 24))
+    assert np.prod(small["patch_size"]) * small["batch_size"] < np.prod(large["patch_size"]) * large["batch_size"]
+
+
+def test_cpu_plans_are_small_and_of_one_resolution(planned):
+    options = PlanOptions(architecture=ConvLSTMTrainer.architecture, spacing_mm=(1.0,) * 3, cpu=True)
+    plans = plan(options, 0.25, "CpuPlans")
+    assert set(plans["configurations"]) == {"2d", "3d_fullres"}
+    for configuration in plans["configurations"].values():
+        assert configuration["architecture"]["arch_kwargs"]["features_per_stage"][0] == 8
+
+
+@pytest.mark.parametrize("trainer", list(TRAINERS.values()))
+@pytest.mark.parametrize("configuration", ["2d", "3d_fullres"])
+def test_every_trainer_follows_stock_plans(planned, trainer, configuration):
+    stock, _ = plan_experiment_dataset(5)
+    manager = PlansManager(stock)
+    with torch.device("meta"):
+        network = trainer.build_network_architecture(manager, manager.get_configuration(configuration), 1, 4, True)
+        outputs = network(torch.zeros(1, 1, *manager.get_configuration(configuration).patch_size))
+    assert tuple(outputs[0].shape[2:]) == tuple(manager.get_configuration(configuration).patch_size)
+
+
+def test_sagittal_needs_a_reorienting_reader(planned):
+    file = planned / "nnUNet_raw" / "Dataset005_Boxes" / "dataset.json"
+    content = read_json(file)
+    write_json(file, {**content, "overwrite_image_reader_writer": "SimpleITKIO"})
+    try:
+        with pytest.raises(InputError, match=r'SimpleITKIO\. Set "overwrite_image_reader_writer"'):
+            plan(PlanOptions(sagittal=True))
+    finally:
+        write_json(file, content)
+
+
+def test_command_prints_the_plan_and_what_comes_next(planned, capsys):
+    assert cli.main(["plan", "-d", "5", "--sagittal", "--spacing", "2", "-np", "1"]) == 0
+    out = capsys.readouterr().out
+    assert "spacing 2 x 2 mm" in out
+    assert "nnUNetv2_preprocess -d 5 -plans_name nnUNetSpinePlans -c 2d" in out
+    assert "nnUNetv2_train 5 2d 0 -p nnUNetSpinePlans -tr ConvLSTMTrainer" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-d", "999"], "no dataset '999'"),
+        (["-d", "5", "--spacing", "1", "2"], "expected one or three positive numbers"),
+        (["-d", "5", "--spacing", "0"], "expected one or three positive numbers"),
+        (["-d", "5", "--gpu-memory", "-1"], "expected a positive number of GB"),
+        (["-d", "5", "-tr", "NoTrainer"], "no trainer 'NoTrainer'"),
+    ],
+)
+def test_bad_input_is_one_line(planned, capsys, arguments, message):
+    assert cli.main(["plan", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert message in error
+
+
+def test_unset_variable_is_named(monkeypatch, capsys):
+    monkeypatch.delenv("nnUNet_raw", raising=False)
+    assert cli.main(["plan", "-d", "5"]) == 2
+    assert "nnUNet_raw is not set" in capsys.readouterr().err
