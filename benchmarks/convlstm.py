@@ -3,7 +3,10 @@
     python -m benchmarks.convlstm [--plan 2d 3d] [--device cuda] [--amp] [--compile] [--rounds 5]
 
 All networks run in turn in one process. Printed per plan: median step time (forward, loss, backward, SGD step), its
-ratio to the stock U-Net, what autograd keeps for the backward pass, and on a GPU the peak of allocated memory.
+ratio to the stock U-Net, what autograd keeps for the backward pass, and on a GPU the peak of allocated memory. The
+convolutions of the default cells are 4/3 times cheaper than those of the plain recurrence (9 k C² multiplications per
+voxel instead of 12 k C²), but a bi-directional level costs 11 k C² where concatenation costs 3 k C². On two free CPU
+cores the default run takes some three minutes.
 """
 
 import argparse
@@ -23,7 +26,7 @@ from benchmarks.timing import alternate, kept_bytes, median_ratio
 NUM_CLASSES = 5
 STOCK, OURS = "PlainConvUNet", "ConvLSTMUNet (default)"
 NAIVE, NAIVE_ONE = "plain recurrence, gate by gate", "plain recurrence, one convolution"
-# The published width on every side; the others show what the default costs.
+# the default, and what each cheaper choice saves
 VARIANTS = {
     OURS: {},
     "ConvLSTMUNet, checkpoint_cells": {"checkpoint_cells": True},
@@ -79,16 +82,19 @@ def build_networks(plan: Plan) -> dict[str, nn.Module]:
 
 
 def training_step(network: nn.Module, image: Tensor, targets: list[Tensor], amp: bool) -> Callable[[], None]:
-    """Returns a function that runs one step: cross entropy at every level, SGD as in nnU-Net."""
-    optimiser = torch.optim.SGD(network.parameters(), lr=1e-3, momentum=0.99, nesterov=True)
+    """Returns a function that runs one step: cross entropy at every level, SGD.
+
+    Without momentum, and the gradients go after each step: otherwise the idle networks would hold gigabytes.
+    """
+    optimiser = torch.optim.SGD(network.parameters(), lr=1e-3)
 
     def step() -> None:
-        optimiser.zero_grad(set_to_none=True)
         with torch.autocast(image.device.type, amp_dtype(image.device), enabled=amp):
             logits = network(image)
         losses = [functional.cross_entropy(x.float(), t) for x, t in zip(logits, targets, strict=True)]
         sum(losses).backward()
         optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
 
     return step
 
