@@ -65,6 +65,10 @@ def read_mask(info: VolumeInfo) -> Mask:
 def _whole_numbers(values: np.ndarray, info: VolumeInfo) -> tuple[np.ndarray, int]:
     if info.scaling:
         values = values * info.scaling[0] + info.scaling[1]
+    with np.errstate(invalid="ignore"):
+        labels = values.astype(np.uint8)
+    if np.array_equal(labels, values):
+        return labels, 0
     missing = 0
     if values.dtype.kind == "f":
         nan = np.isnan(values)
@@ -146,7 +150,7 @@ def label_extents(mask: Mask) -> dict[int, tuple[int, tuple[slice, slice, slice]
     mask.box = bounding_box(mask.array)
     if mask.box is None:
         return {}
-    statistics = cc3d.statistics(mask.labelled)
+    statistics = cc3d.statistics(np.asfortranarray(mask.labelled))  # a view takes seven times as long
     return {
         value: (
             int(count),

@@ -18,6 +18,7 @@ from nnunet_spine.geometry import axis_codes, bounding_box, spacing_mm, to_index
 
 BODY_RADIUS_MM = 6.0
 HIT_RATE = 0.8
+_SHRINK = 0.75
 _TIE_MM = 1e-3  # distances equal up to rounding count as equal, so that flipping the axes cannot change the result
 
 
@@ -121,12 +122,49 @@ def body_centre(mask: np.ndarray, spacing: np.ndarray, radius_mm: float = BODY_R
     if not thin.any():  # a sliver between the samples
         return mask_centroid(mask)[0]
     spacing = np.asarray(spacing, float) * step
-    inside = edt.edt(np.pad(thin, 1), anisotropy=tuple(spacing), parallel=1)
-    radius_mm = min(radius_mm, 0.75 * float(inside.max()))
-    core = inside > radius_mm + _TIE_MM
+    thin = np.asfortranarray(np.pad(thin, 1))  # outside the volume there is background
+    centre = _opened_centre(thin, spacing, radius_mm)
+    return start + step * (centre - 1)
+
+
+def _opened_centre(mask: np.ndarray, spacing: np.ndarray, radius_mm: float) -> np.ndarray:
+    reach_mm = radius_mm / _SHRINK
+    candidates = _thick(mask, spacing, radius_mm)
+    box = bounding_box(candidates)
+    if box is not None:
+        # Distances up to `reach_mm` are right for the candidates in this box, and no ball around them leaves it.
+        margin = (np.ceil(reach_mm / spacing) + 1).astype(int)
+        box = tuple(slice(max(0, s.start - m), s.stop + m) for s, m in zip(box, margin, strict=True))
+        part, candidates = np.asfortranarray(mask[box]), candidates[box]
+        inside = edt.edt(part, anisotropy=tuple(spacing), parallel=1)
+        if inside[candidates].max() >= reach_mm:
+            core = candidates & (inside > radius_mm + _TIE_MM)
+            return _dilated_centre(core, part, spacing, radius_mm) + [s.start for s in box]
+    inside = edt.edt(mask, anisotropy=tuple(spacing), parallel=1)
+    radius_mm = min(radius_mm, _SHRINK * float(inside.max()))
+    return _dilated_centre(inside > radius_mm + _TIE_MM, mask, spacing, radius_mm)
+
+
+def _dilated_centre(core: np.ndarray, mask: np.ndarray, spacing: np.ndarray, radius_mm: float) -> np.ndarray:
     opened = edt.edt(~core, anisotropy=tuple(spacing), parallel=1) <= radius_mm + _TIE_MM
-    opened &= np.pad(thin, 1)  # rounding may let the ball reach one voxel out
-    return start + step * (mask_centroid(opened)[0] - 1)
+    return mask_centroid(opened & mask)[0]
+
+
+def _thick(mask: np.ndarray, spacing: np.ndarray, radius_mm: float) -> np.ndarray:
+    """Voxels with a radius of mask to both sides along each axis: all voxels where a ball fits, and some more."""
+    out = mask.copy(order="K")
+    for axis in range(3):
+        reach = int((radius_mm - _TIE_MM) / spacing[axis])
+        run, length = mask.swapaxes(0, axis), 1  # run[i]: voxels i to i + length - 1 are all mask
+        while length < 2 * reach + 1:
+            more = min(length, 2 * reach + 1 - length)
+            run = run[:-more] & run[more:] if run.shape[0] > more else run[:0]
+            length += more
+        view = out.swapaxes(0, axis)
+        view[:reach] = False
+        view[reach : reach + run.shape[0]] &= run
+        view[reach + run.shape[0] :] = False
+    return out
 
 
 def _thinned(mask: np.ndarray, spacing: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
