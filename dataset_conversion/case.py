@@ -42,6 +42,29 @@ class Scan:
 
 
 @dataclass(frozen=True)
+class Choices:
+    """How cases are prepared.
+
+    Attributes:
+        label_set: "vertebrae", "regions" or "spine".
+        min_volume_mm3: labels below this in total are noise and removed; smaller pieces of a label are reported.
+        remove_islands: also remove these pieces.
+        drop_labels: mask values turned into background at once.
+        resample: resample masks whose shape differs from the image's.
+        verify: verify the checksum of every image.
+        copy: copy files instead of linking them.
+    """
+
+    label_set: str = "vertebrae"
+    min_volume_mm3: float = 100.0
+    remove_islands: bool = False
+    drop_labels: tuple[int, ...] = ()
+    resample: bool = False
+    verify: bool = False
+    copy: bool = False
+
+
+@dataclass(frozen=True)
 class Problem:
     """A case that cannot be used, and why."""
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from nnunet_spine import __version__
 from nnunet_spine.dataset_conversion import converter
-from nnunet_spine.dataset_conversion.case import Found, Problem, Scan
+from nnunet_spine.dataset_conversion.case import Choices, Found, Problem, Scan
 from nnunet_spine.dataset_conversion.corrections import Correction, read_corrections
 from nnunet_spine.dataset_conversion.dataset_json import dataset_json
 from nnunet_spine.dataset_conversion.manifest import manifest_text, problem_lines, report_lines
-from nnunet_spine.dataset_conversion.prepare import FORMAT, Choices, Job, Record
+from nnunet_spine.dataset_conversion.prepare import FORMAT, Job, Record
 from nnunet_spine.dataset_conversion.splits import splits_for
 from nnunet_spine.dataset_conversion.target import RECEIPT, Target, is_finished
 from nnunet_spine.dataset_conversion.writer import (

@@ -2,26 +2,24 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from nnunet_spine import centroids as points
+from nnunet_spine import centroid_files, centroids
 from nnunet_spine.anatomy import BY_NAME, lookup_table, sort_cranio_caudal
-from nnunet_spine.dataset_conversion.case import Scan
+from nnunet_spine.dataset_conversion.case import Choices, Scan
+from nnunet_spine.dataset_conversion.cleaning import Labels, clean_labels, drop_labels
 from nnunet_spine.dataset_conversion.corrections import Correction, corrected_names
 from nnunet_spine.dataset_conversion.images import place_image, read_image
 from nnunet_spine.dataset_conversion.masks import (
-    UNLISTED_VOLUME_MM3,
     Mask,
     fit_to_image,
     label_extents,
     read_mask,
     rename_labels,
-    small_pieces,
     spacing_text,
-    voxel_mm3,
 )
 from nnunet_spine.errors import InputError
 from nnunet_spine.files import link_or_copy, write_json, write_nifti
@@ -30,29 +28,6 @@ from nnunet_spine.streams import VolumeInfo, volume_info
 
 FORMAT = 1
 """Raise when the same input and options give other files: unfinished work of an older version is then done again."""
-
-
-@dataclass(frozen=True)
-class Choices:
-    """How cases are prepared.
-
-    Attributes:
-        label_set: "vertebrae", "regions" or "spine".
-        min_volume_mm3: labels below this in total are noise and removed; smaller pieces of a label are reported.
-        remove_islands: also remove these pieces.
-        drop_labels: mask values turned into background at once.
-        resample: resample masks whose shape differs from the image's.
-        verify: verify the checksum of every image.
-        copy: copy files instead of linking them.
-    """
-
-    label_set: str = "vertebrae"
-    min_volume_mm3: float = 100.0
-    remove_islands: bool = False
-    drop_labels: tuple[int, ...] = ()
-    resample: bool = False
-    verify: bool = False
-    copy: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,15 +70,6 @@ class Record:
     files: tuple[str, ...] = ()
 
 
-@dataclass
-class _Labels:
-    """Labels of one mask by level name while they are checked."""
-
-    values: dict[str, int]
-    boxes: dict[str, tuple[slice, slice, slice]]
-    islands: list[str] = field(default_factory=list)
-
-
 def prepare(scan: Scan, choices: Choices, correction: Correction | None, folder: Path | None) -> Record:
     """Check one scan and write its image, mask and centroids.
 
@@ -118,13 +84,13 @@ def prepare(scan: Scan, choices: Choices, correction: Correction | None, folder:
     info = volume_info(scan.mask)
     mask = fit_to_image(read_mask(info), info, image, resample=choices.resample)
     flags = [*scan.flags, *image_flags, *mask.flags]
-    rename_dropped(mask, choices.drop_labels)
+    drop_labels(mask, choices.drop_labels)
     listed, annotation_error = _listed(scan)
     before = label_extents(mask)
-    labels = _clean(mask, before, scan, image, choices, listed)
+    labels = clean_labels(mask, before, scan, image, choices, listed)
     if not labels.values:
         flags.append("no label in the mask")
-    measured = points.measure(
+    measured = centroids.measure(
         mask.array,
         image.affine,
         {labels.values[name]: box for name, box in labels.boxes.items()},
@@ -177,78 +143,30 @@ def _ending(split: str) -> str:
     return "Ts" if split == "test" else "Tr"
 
 
-def rename_dropped(mask: Mask, values: tuple[int, ...]) -> None:
-    """Turn unwanted mask values into background."""
-    for value in values:
-        hit = mask.array == value
-        if hit.any():
-            mask.array[hit] = 0
-            mask.changed = True
-            mask.flags.append(f"label {value} dropped")
-
-
 def _listed(scan: Scan) -> tuple[set[int], InputError | None]:
     """Labels of the centroid file; a damaged file is a remark, since centroids come from the mask."""
     if scan.centroids is None:
         return set(), None
     try:
-        return set(points.read_points(scan.centroids)[1]), None
+        return set(centroid_files.read_points(scan.centroids)[1]), None
     except InputError as error:
         return set(), error
 
 
-def _clean(
-    mask: Mask,
-    extents: dict[int, tuple[int, tuple[slice, slice, slice]]],
-    scan: Scan,
-    image: VolumeInfo,
-    choices: Choices,
-    listed: set[int],
-) -> _Labels:
-    """Refuse unknown labels, remove noise, report islands."""
-    if unknown := sorted(set(extents) - set(scan.labels)):
-        raise InputError(
-            f"unknown label {', '.join(map(str, unknown))} ({', '.join(str(extents[v][0]) for v in unknown)} voxels)",
-            f"correct the mask, or drop the label with --drop-labels {' '.join(map(str, unknown))}",
-            scan.mask,
-        )
-    size = voxel_mm3(image.affine)
-    labels = _Labels({}, {})
-    for value, (count, box) in extents.items():
-        name, volume = scan.labels[value], count * size
-        limit = max(choices.min_volume_mm3, UNLISTED_VOLUME_MM3) if listed and value not in listed else 0
-        one = mask.array[box] == value
-        if volume < choices.min_volume_mm3 or (choices.min_volume_mm3 > 0 and volume < limit):
-            mask.array[box][one] = 0
-            mask.changed = True
-            why = "" if volume < choices.min_volume_mm3 else ", not in the centroid file"
-            labels.islands.append(f"{name} removed ({volume:.3g} mm3{why})")
-            continue
-        pieces, found = small_pieces(one, size, choices.min_volume_mm3)
-        if found.count:
-            done = "removed" if choices.remove_islands else "kept"
-            labels.islands.append(f"{name} {found.count} pieces {done} ({found.volume_mm3:.3g} mm3)")
-        if choices.remove_islands and pieces is not None:
-            mask.array[box][pieces] = 0
-            mask.changed = True
-        labels.values[name], labels.boxes[name] = value, box
-    return labels
-
-
 def _annotation(
-    scan: Scan, mask: Mask, image: VolumeInfo, measured: dict[int, points.Centroid], error: InputError | None
-) -> tuple[points.Annotation | None, list[str]]:
+    scan: Scan, mask: Mask, image: VolumeInfo, measured: dict[int, centroids.Centroid], error: InputError | None
+) -> tuple[centroid_files.Annotation | None, list[str]]:
     if scan.centroids is None:
         return None, []
     try:
         if error is not None:
             raise error
-        return points.read_annotation(scan.centroids, mask.array, image.affine, measured), []
+        return centroid_files.read_annotation(scan.centroids, mask.array, image.affine, measured), []
     except InputError as found:
         return None, [f"centroid file not used: {found.found}"]
 
 
-def _renamed(correction: Correction | None, labels: _Labels, measured: dict[int, points.Centroid]) -> dict[str, str]:
+def _renamed(correction: Correction | None, labels: Labels, measured: dict[int, centroids.Centroid]) -> dict[str, str]:
     if correction is None:
         return {name: name for name in labels.values}
     return corrected_names(correction, {name: measured[v].mask_mm[2] for name, v in labels.values.items()})
@@ -278,9 +196,9 @@ def _write(
 
 def _vertebrae(
     renamed: dict[str, str],
-    labels: _Labels,
-    measured: dict[int, points.Centroid],
-    annotation: points.Annotation | None,
+    labels: Labels,
+    measured: dict[int, centroids.Centroid],
+    annotation: centroid_files.Annotation | None,
 ) -> list[dict[str, object]]:
     """Content of the centroid file, cranio-caudal by world position; millimetres rounded to 0.001."""
     out = []

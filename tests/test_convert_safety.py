@@ -12,7 +12,7 @@ from verse_tree import AFFINE_RAS, digests, run_convert, save, spine_ct, spine_m
 from nnunet_spine.dataset_conversion import writer
 from nnunet_spine.errors import InputError
 
-# Dies just before the n-th change of the file system, for every n until a run gets through; each in an empty folder.
+# Dies just before the n-th change of the file system, for every n (or every few) until a run gets through.
 KILLER = """
 import os, sys
 sys.path[:0] = [{repo!r}, {tests!r}]
@@ -55,16 +55,21 @@ while True:
         assert after_kill == digests(raw / half[0]), n
     if n and code == 0:
         break
-    n += 1
+    n += {step}
 print(n)
 """
 
 
-def sweep(tmp_path, argv, dataset):
-    """Number of moments at which the run was killed."""
+def sweep(tmp_path, argv, dataset, step):
+    """Number of moments at which the run could be killed."""
     tests = Path(__file__).parent
     text = KILLER.format(
-        repo=str(tests.parent), tests=str(tests), argv=[str(a) for a in argv], root=str(tmp_path), dataset=dataset
+        repo=str(tests.parent),
+        tests=str(tests),
+        argv=[str(a) for a in argv],
+        root=str(tmp_path),
+        dataset=dataset,
+        step=step,
     )
     result = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr[-3000:]
@@ -72,10 +77,11 @@ def sweep(tmp_path, argv, dataset):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
-def test_killed_at_every_moment_and_run_again(tmp_path):
+@pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.slow), 7])
+def test_killed_at_every_moment_and_run_again(tmp_path, step):
     subject(tmp_path / "v" / "training", "a", labels=(28, 20), dtype=np.float64)
     subject(tmp_path / "v" / "validation", "b", codes="PIR")
-    moments = sweep(tmp_path, ["verse", tmp_path / "v", "-d", "710"], "Dataset710_VerSe")
+    moments = sweep(tmp_path, ["verse", tmp_path / "v", "-d", "710"], "Dataset710_VerSe", step)
     assert moments > 40  # two cases of three files and a record, four files of the dataset, each in several steps
 
 

@@ -24,8 +24,8 @@ from verse_tree import (
 from nnunet_spine import files
 from nnunet_spine.anatomy import BY_NAME
 from nnunet_spine.dataset_conversion import CONVERTERS, converter
+from nnunet_spine.dataset_conversion.case import Choices
 from nnunet_spine.dataset_conversion.convert import Run, build, plan_conversion
-from nnunet_spine.dataset_conversion.prepare import Choices
 from nnunet_spine.dataset_conversion.target import Target
 from nnunet_spine.dataset_conversion.verse import find_scans
 

@@ -55,8 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Convert; see `nnunet_spine.dataset_conversion.convert`."""
+    from nnunet_spine.dataset_conversion.case import Choices
     from nnunet_spine.dataset_conversion.convert import Run, build, plan_conversion
-    from nnunet_spine.dataset_conversion.prepare import Choices
     from nnunet_spine.dataset_conversion.target import find_target
     from nnunet_spine.dataset_conversion.writer import available_workers
 
