@@ -1,8 +1,9 @@
 """The centroid files of VerSe'19 and VerSe'20 in all variants, and the frame of their numbers.
 
 Subject-based files hold 0-based voxel indices of body centres. The challenge files hold millimetres from the corner of
-the image, of body centres in 2019 and of mask centroids in 2020, along different axes (VerSe'19 challenge page; OSF wiki
-b2wxj; preprocess_landmarks.py in christianpayer/MedicalDataAugmentationTool-VerSe). The mask tells how to read a file.
+the image, of body centres in 2019 and of mask centroids in 2020, along different axes (VerSe'19 challenge page; OSF
+wiki b2wxj; preprocess_landmarks.py in christianpayer/MedicalDataAugmentationTool-VerSe). The mask tells how
+to read a file.
 """
 
 from collections.abc import Iterable, Mapping

@@ -7,6 +7,7 @@ and the centre of the vertebral body. Both are measured here; compare like with 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+import cc3d
 import edt
 import numpy as np
 
@@ -103,7 +104,8 @@ def body_centre(mask: np.ndarray, spacing: np.ndarray, radius_mm: float = BODY_R
     """Centre of the vertebral body: centre of mass after opening with a ball, which removes arch and processes.
 
     Where nothing as thick as the ball exists (small cervical bodies) the radius shrinks to three quarters of the
-    largest ball that fits, so that the result is never empty. Grids much finer than 1 mm are sampled at about 1 mm.
+    largest ball that fits, so that the result is never empty. Of several thick parts (lateral masses beside a cervical
+    body) only the largest counts. Grids much finer than 1 mm are sampled at about 1 mm.
 
     Args:
         mask: non-empty 3-D bool.
@@ -141,6 +143,10 @@ def _opened_centre(mask: np.ndarray, spacing: np.ndarray, radius_mm: float) -> n
 
 
 def _dilated_centre(core: np.ndarray, mask: np.ndarray, spacing: np.ndarray, radius_mm: float) -> np.ndarray:
+    pieces = cc3d.connected_components(core, connectivity=26)
+    if (last := int(pieces.max())) > 1:
+        voxels = np.bincount(pieces.ravel(order="K"), minlength=last + 1)
+        core = pieces == 1 + np.argmax(voxels[1:])
     opened = edt.edt(~core, anisotropy=tuple(spacing), parallel=1) <= radius_mm + _TIE_MM
     return mask_centroid(opened & mask)[0]
 

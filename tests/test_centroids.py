@@ -53,6 +53,14 @@ def test_body_centre_does_not_depend_on_the_direction_of_axes(spacing, shape):
     np.testing.assert_allclose(swapped, centre[[2, 0, 1]], atol=1e-6)
 
 
+def test_thick_parts_beside_a_small_body_do_not_pull():
+    mask = np.zeros((40, 30, 20), bool)
+    mask[12:28, 14:28, 4:16] = True  # body of 16 x 14 x 12 mm, thinner than two balls of 6 mm
+    mask[2:12, 2:12, 5:15] = mask[28:38, 2:12, 5:15] = True  # lateral masses
+    mask[10:30, 10:16, 9:11] = True  # thin bridges
+    np.testing.assert_allclose(body_centre(mask, np.ones(3)), (19.5, 20.5, 9.5), atol=0.3)
+
+
 def test_small_bodies_have_a_centre():
     mask = np.ones((7, 7, 7), bool)
     np.testing.assert_allclose(body_centre(mask, np.ones(3)), (3, 3, 3))
