@@ -16,12 +16,12 @@ from dataclasses import dataclass
 
 import torch
 from dynamic_network_architectures.architectures.unet import PlainConvUNet
-from nnunet_spine.architectures import ConvLSTMUNet
 from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.naive_convlstm import use_naive_recurrence
 from benchmarks.timing import alternate, kept_bytes, median_ratio
+from nnunet_spine.architectures import ConvLSTMUNet
 
 NUM_CLASSES = 5
 STOCK, OURS = "PlainConvUNet", "ConvLSTMUNet (default)"

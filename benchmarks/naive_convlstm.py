@@ -3,9 +3,10 @@
 from functools import partial
 
 import torch
-from nnunet_spine.architectures.convlstm import ConvLSTMCell, keras_hard_sigmoid
 from torch import Tensor, nn
 from torch.nn import functional
+
+from nnunet_spine.architectures.convlstm import ConvLSTMCell, keras_hard_sigmoid
 
 _CONVOLUTION = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
 

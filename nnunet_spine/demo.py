@@ -38,9 +38,9 @@ class DemoOptions:
 
     cases: int = 40
     seed: int = 7
-    epochs: int = 20
-    iterations: int = 25
-    trainer: str = "ConvLSTMTrainer_Adam_lr3e-3"
+    epochs: int = 10
+    iterations: int = 150
+    trainer: str = "ConvLSTMTrainer_Adam_lr1e-2"
 
     @property
     def recipe(self) -> str:
@@ -68,9 +68,8 @@ def steps(folder: Path, options: DemoOptions, device: str, processes: int) -> It
     """The demo's commands in order."""
     verse, raw = folder / "verse", folder / "nnUNet_raw" / DATASET
     dataset = str(DATASET_ID)
-    yield Step(
-        "phantom", ["nnunet-spine", "phantom", "-o", str(verse), "-n", str(options.cases), "--seed", str(options.seed)]
-    )
+    draw = ["--seed", str(options.seed), "--spacing", "3", "--view", "whole"]
+    yield Step("phantom", ["nnunet-spine", "phantom", "-o", str(verse), "-n", str(options.cases), *draw])
     yield Step("convert", ["nnunet-spine", "convert", "verse", str(verse), "-d", dataset])
     yield Step("plan", ["nnunet-spine", "plan", "-d", dataset, "--cpu", "--sagittal", "-tr", options.recipe])
     yield Step(

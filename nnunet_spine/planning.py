@@ -55,7 +55,7 @@ class SpinePlanner(ExperimentPlanner):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         if self.options.cpu:
-            self.UNet_base_num_features = 8
+            self.UNet_base_num_features = 12
             self.UNet_max_features_2d = self.UNet_max_features_3d = 128
             # Whole phantoms and torsos fit one patch at the coarse spacing, so one resolution is enough.
             self.lowres_creation_threshold = 0

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 
 from nnunet_spine import anatomy
@@ -19,7 +21,7 @@ def test_nnunet_ids_are_consecutive():
 def test_every_level_has_its_own_colour_and_neighbours_contrast():
     colors = [level.color for level in anatomy.LEVELS]
     assert len(set(colors)) == 26
-    for a, b in zip(colors, colors[1:], strict=False):
+    for a, b in pairwise(colors):
         assert sum(abs(x - y) for x, y in zip(a, b, strict=True)) > 150
 
 
@@ -29,13 +31,18 @@ def test_t13_lies_between_t12_and_l1():
 
 @pytest.mark.parametrize(
     ("thoracic", "lumbar", "tail"),
-    [(12, 5, "T11 T12 L1 L2 L3 L4 L5"), (11, 5, "T10 T11 L1 L2 L3 L4 L5"), (13, 4, "T13 L1 L2 L3 L4"), (12, 6, "L5 L6")],
+    [
+        (12, 5, "T11 T12 L1 L2 L3 L4 L5"),
+        (11, 5, "T10 T11 L1 L2 L3 L4 L5"),
+        (13, 4, "T13 L1 L2 L3 L4"),
+        (12, 6, "L5 L6"),
+    ],
 )
 def test_sequences_with_variants(thoracic, lumbar, tail):
     sequence = anatomy.spine_sequence(last_thoracic=thoracic, last_lumbar=lumbar)
     assert len(sequence) == 7 + thoracic + lumbar
     assert sequence[-len(tail.split()) :] == tuple(tail.split())
-    assert all(anatomy.expected_neighbours(a, b) for a, b in zip(sequence, sequence[1:], strict=False))
+    assert all(anatomy.expected_neighbours(a, b) for a, b in pairwise(sequence))
 
 
 def test_impossible_neighbours():

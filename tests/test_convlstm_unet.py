@@ -5,13 +5,13 @@ import math
 import pytest
 import torch
 from dynamic_network_architectures.architectures.unet import PlainConvUNet
-from nnunet_spine.architectures import ConvLSTMUNet, bcdu_net
-from nnunet_spine.architectures.convlstm import ConvLSTMCell, ConvLSTMFusion
-from nnunet_spine.architectures.dense_bottleneck import DenseBottleneck
 from torch import nn
 
 from benchmarks.naive_convlstm import naive_recurrence
 from benchmarks.timing import kept_bytes
+from nnunet_spine.architectures import ConvLSTMUNet, bcdu_net
+from nnunet_spine.architectures.convlstm import ConvLSTMCell, ConvLSTMFusion
+from nnunet_spine.architectures.dense_bottleneck import DenseBottleneck
 
 CONV = {2: nn.Conv2d, 3: nn.Conv3d}
 SIZE = {"2d": (32, 48), "3d": (8, 16, 16), "3d anisotropic": (4, 16, 32)}

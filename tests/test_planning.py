@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 import torch
 from nnunet_dataset import write_dataset
-from nnunet_spine.trainers import TRAINERS, ConvLSTMTrainer
 from nnunetv2.experiment_planning.plan_and_preprocess_api import plan_experiment_dataset
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
@@ -10,6 +9,7 @@ from nnunet_spine import cli
 from nnunet_spine.errors import InputError
 from nnunet_spine.files import read_json, write_json
 from nnunet_spine.planning import PlanOptions, configured_planner, plan_dataset
+from nnunet_spine.trainers import TRAINERS, ConvLSTMTrainer
 
 OURS = PlanOptions(architecture=ConvLSTMTrainer.architecture)
 
@@ -25,7 +25,7 @@ def planned(tmp_path_factory):
         patch.setenv("nnUNet_n_proc_DA", "1")  # nnU-Net's own planner cannot do with 0
         write_dataset(root / "nnUNet_raw", 5)
         plan_dataset(5, PlanOptions(), processes=1, quiet=True)
-        # Scans whose plans have to fit memory, yet too small for a low-resolution stage; the images themselves are not needed for planning.
+        # Scans whose plans have to fit memory, yet too small for a low-resolution stage. Planning reads no images.
         file = root / "nnUNet_preprocessed" / "Dataset005_Boxes" / "dataset_fingerprint.json"
         fingerprint = read_json(file)
         fingerprint["spacings"] = [[3.0, 0.9, 0.9]] * 4
@@ -95,7 +95,7 @@ def test_cpu_plans_are_small_and_of_one_resolution(planned):
     plans = plan(options, 0.25, "CpuPlans")
     assert set(plans["configurations"]) == {"2d", "3d_fullres"}
     for configuration in plans["configurations"].values():
-        assert configuration["architecture"]["arch_kwargs"]["features_per_stage"][0] == 8
+        assert configuration["architecture"]["arch_kwargs"]["features_per_stage"][0] == 12
 
 
 @pytest.mark.parametrize("trainer", list(TRAINERS.values()))

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from nnunet_dataset import make_case, write_dataset
-from nnunet_spine.trainers import get_trainer
 from nnunetv2.experiment_planning.plan_and_preprocess_api import preprocess_dataset
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.run.run_training import get_trainer_from_args, run_training
@@ -16,6 +15,7 @@ from nnunet_spine.files import read_json, read_nifti, write_json, write_nifti
 from nnunet_spine.geometry import reorient
 from nnunet_spine.losses import LOSSES
 from nnunet_spine.planning import PlanOptions, plan_dataset
+from nnunet_spine.trainers import get_trainer
 
 PLANS = "TestPlans"
 CPU = torch.device("cpu")
