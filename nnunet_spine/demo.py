@@ -38,7 +38,7 @@ class DemoOptions:
 
     cases: int = 40
     seed: int = 7
-    epochs: int = 10
+    epochs: int = 8
     iterations: int = 150
     trainer: str = "ConvLSTMTrainer_Adam_lr1e-2"
 
@@ -71,10 +71,11 @@ def steps(folder: Path, options: DemoOptions, device: str, processes: int) -> It
     draw = ["--seed", str(options.seed), "--spacing", "3", "--view", "whole"]
     yield Step("phantom", ["nnunet-spine", "phantom", "-o", str(verse), "-n", str(options.cases), *draw])
     yield Step("convert", ["nnunet-spine", "convert", "verse", str(verse), "-d", dataset])
-    yield Step("plan", ["nnunet-spine", "plan", "-d", dataset, "--cpu", "--sagittal", "-tr", options.recipe])
+    workers = ["-np", str(processes)]
+    yield Step("plan", ["nnunet-spine", "plan", "-d", dataset, "--cpu", "--sagittal", "-tr", options.recipe, *workers])
     yield Step(
         "preprocess",
-        ["nnUNetv2_preprocess", "-d", dataset, "-plans_name", PLANS, "-c", CONFIGURATION, "-np", str(processes)],
+        ["nnUNetv2_preprocess", "-d", dataset, "-plans_name", PLANS, "-c", CONFIGURATION, *workers],
     )
     trained = folder / "nnUNet_results" / DATASET / f"{options.recipe}__{PLANS}__{CONFIGURATION}" / "fold_0"
     resume = ["--c"] if (trained / "checkpoint_latest.pth").is_file() else []

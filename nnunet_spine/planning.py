@@ -25,7 +25,7 @@ from nnunet_spine.errors import InputError
 SAGITTAL_FIRST = [2, 0, 1]
 REORIENTING_READERS = ("NibabelIOWithReorient", "SimpleITKIOWithReorient")
 CPU_SPACING_MM = (4.0, 4.0, 4.0)
-CPU_MEMORY_GB = 0.25
+CPU_MEMORY_GB = 0.18
 
 
 @dataclass(frozen=True)
