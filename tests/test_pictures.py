@@ -138,6 +138,11 @@ class TestNames:
         np.testing.assert_allclose(pictures.spread(np.array([5.0, 5, 5]), 10), [-5, 5, 15])
         assert len(pictures.spread(np.array([]), 4)) == 0
 
+    def test_spread_within_bounds(self):
+        np.testing.assert_allclose(pictures.spread(np.array([0.0, 1, 30]), 10, 2, 50), [2, 12, 30])
+        np.testing.assert_allclose(pictures.spread(np.array([10.0, 48, 50]), 10, 2, 50), [10, 40, 50])
+        np.testing.assert_allclose(pictures.spread(np.array([1.0, 1, 1]), 10, 2, 5), [2, 12, 22])
+
     def test_errors_are_marked_in_the_prediction_only(self):
         _, reference = spine()
         prediction = reference.copy()
@@ -161,7 +166,7 @@ class TestCase:
         pixels = picture(tmp_path, image, reference, prediction, AFFINE, title="case $1_a")
         height, width, _ = pixels.shape
         size_mm = SHAPE * SPACING_MM
-        scale = pictures.MAX_ASPECT * HEIGHT_PX / (2 * size_mm[0] + 2 * size_mm[1])  # here the width is the limit
+        scale = pictures.cuts.MAX_ASPECT * HEIGHT_PX / (2 * size_mm[0] + 2 * size_mm[1])  # here the width is the limit
         assert height == round(scale * size_mm[2]) + pictures.HEADER_PX
         assert width == pictures.MIN_WIDTH_PX  # wide enough for the title, panels in the middle
         coronal, sagittal = (round(mm * scale) for mm in size_mm[:2])
@@ -219,7 +224,7 @@ class TestCase:
 
     @pytest.mark.parametrize("curved", [True, False])
     def test_curved_cut_keeps_a_scoliotic_spine_in_view(self, tmp_path, monkeypatch, curved):
-        monkeypatch.setattr(pictures, "level_names", lambda *_: [])  # names have colours, too
+        monkeypatch.setattr(pictures.figure, "level_names", lambda *_: [])  # names have colours, too
         image, labels = spine()
         pixels = picture(tmp_path, image, None, labels, AFFINE, curved=curved)
         sagittal = pixels[:, : pictures.MIN_WIDTH_PX // 2 - 10]

@@ -47,6 +47,13 @@ class ConvLSTMTrainer(SpineTrainer):
             "kind of cell",
         ),
         Option(
+            r"hidden([1-9]\d?|100)",
+            "hidden25",
+            "hidden channels of a cell in percent of its level's channels (50 unless said): fewer are faster",
+            lambda percent: {"architecture_kwargs": {"hidden_fraction": int(percent) / 100}},
+            "hidden channels",
+        ),
+        Option(
             r"dense([1-9]\d*)",
             "dense3",
             "number of densely connected blocks at the bottleneck",

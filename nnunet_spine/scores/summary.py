@@ -1,0 +1,34 @@
+"""Mean, standard deviation and median of values of which some may not exist."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Distribution of a score; `missing` values are counted and otherwise left out.
+
+    `sd` is the sample standard deviation (n - 1), None below two values; `mean` and `median` are None without values.
+    """
+
+    count: int
+    missing: int
+    mean: float | None
+    sd: float | None
+    median: float | None
+
+
+def summarise(values: Iterable[float | None]) -> Summary:
+    """Mean, sample SD and median of the values that exist; None values are counted as missing."""
+    values = list(values)
+    present = np.array([v for v in values if v is not None], float)
+    n = len(present)
+    return Summary(
+        count=n,
+        missing=len(values) - n,
+        mean=float(present.mean()) if n else None,
+        sd=float(present.std(ddof=1)) if n > 1 else None,
+        median=float(np.median(present)) if n else None,
+    )
