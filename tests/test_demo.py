@@ -34,7 +34,7 @@ def test_output_goes_to_the_log_and_counts_progress(tmp_path):
 def test_a_failed_step_names_its_log_and_last_lines(tmp_path):
     step = python_step("import sys; print('first'); print('disk on fire', file=sys.stderr); sys.exit(3)")
     with pytest.raises(StepFailed, match=r"(?s)'step' failed with exit code 3.*step\.txt\nfirst\ndisk on fire"):
-        run_step(step, {}, tmp_path / "step.txt", quiet=True)
+        run_step(step, {"PYTHONUNBUFFERED": "1"}, tmp_path / "step.txt", quiet=True)
 
 
 def test_finished_steps_are_not_run_again(tmp_path, monkeypatch):
