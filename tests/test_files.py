@@ -2,6 +2,7 @@
 
 import errno
 import os
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -48,7 +49,7 @@ def test_full_disk(tmp_path, monkeypatch, call):
     def full(*args, **kwargs):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(os, call, full)
+    monkeypatch.setattr(Path, call, full)
     with pytest.raises(WriteError, match=r"No space left on device.*Free some space"):
         write_text(tmp_path / "folder" / "a.txt", "text")
 
