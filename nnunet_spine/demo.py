@@ -39,7 +39,7 @@ class DemoOptions:
     cases: int = 40
     seed: int = 7
     epochs: int = 8
-    iterations: int = 150
+    iterations: int = 170
     trainer: str = "ConvLSTMTrainer_Adam_lr1e-2"
 
     @property
