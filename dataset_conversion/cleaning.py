@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from nnunet_spine.dataset_conversion.case import Choices, Scan
 from nnunet_spine.dataset_conversion.masks import UNLISTED_VOLUME_MM3, Mask, small_pieces, voxel_mm3
 from nnunet_spine.errors import InputError
+from nnunet_spine.geometry import bounding_box
 from nnunet_spine.streams import VolumeInfo
 
 
@@ -61,5 +62,7 @@ def clean_labels(
         if choices.remove_islands and pieces is not None:
             mask.array[box][pieces] = 0
             mask.changed = True
+            left = bounding_box(mask.array[box] == value)
+            box = tuple(slice(a.start + b.start, a.start + b.stop) for a, b in zip(box, left, strict=True))
         labels.values[name], labels.boxes[name] = value, box
     return labels

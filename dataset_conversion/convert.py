@@ -36,6 +36,7 @@ class Run:
         dry_run: check and report, write nothing.
         skip_bad: leave bad cases out instead of stopping.
         say: prints a line of the report.
+        complain: prints a line on bad cases.
         progress: wraps an iterator of known length.
     """
 
@@ -43,6 +44,7 @@ class Run:
     dry_run: bool = False
     skip_bad: bool = False
     say: Callable[[str], None] = print
+    complain: Callable[[str], None] = print
     progress: Progress = lambda items, total: items
 
 
@@ -131,7 +133,9 @@ def build(plan: Plan, run: Run) -> int:
     if is_finished(target, plan.identity):
         if not run.dry_run:
             discard(target)
-        run.say(f"{target.folder} is complete, nothing to do")
+        left_out = list(read_json(target.folder / RECEIPT).get("left_out", {}))
+        were = f"{len(left_out)} case{'s were' if len(left_out) > 1 else ' was'} left out as bad: {', '.join(left_out)}"
+        run.say(f"{target.folder} is complete, nothing to do{f' ({were})' if left_out else ''}")
         return len(plan.jobs)
     if run.dry_run:
         records, problems = check_cases(plan.jobs, run.workers, run.progress)
@@ -159,9 +163,9 @@ def _report(
         for line in report_lines(records, plan.remarks):
             run.say(line)
     if problems:
-        run.say(f"{len(problems)} bad cases{' left out' if run.skip_bad else ''}:")
+        run.complain(f"{len(problems)} bad case{'s' * (len(problems) > 1)}{' left out' if run.skip_bad else ''}:")
         for line in problem_lines(problems):
-            run.say(line)
+            run.complain(line)
     if problems and not run.skip_bad:
         total = len(records) + len(problems)
         first = "" if len(problems) > 1 else f" ({problems[0]})"

@@ -68,10 +68,10 @@ def read_corrections(choice: str | Path | None) -> dict[str, Correction]:
             continue
         try:
             case, old, new = row
-            if old == "*":
-                out[case] = Correction(sequence=_sequence(new))
-            else:
-                names.setdefault(case, {})[_level(old)] = _level(new)
+            known, key = (out, case) if old == "*" else (names.setdefault(case, {}), _level(old))
+            if key in known:
+                raise ValueError("said twice")
+            known[key] = Correction(sequence=_sequence(new)) if old == "*" else _level(new)
         except (ValueError, KeyError, IndexError):
             raise InputError(f"line {number}: {','.join(row)}", _CURE, choice) from None
     if both := sorted(set(out) & set(names)):
@@ -90,9 +90,10 @@ def _sequence(text: str) -> tuple[str, ...]:
         if not (span := _span(first, last)):
             raise ValueError("empty span")
         return span
-    if len(set(parts)) != len(parts):
+    levels = tuple(_level(part) for part in parts)
+    if len(set(levels)) != len(levels):
         raise ValueError("a level twice")
-    return tuple(_level(part) for part in parts)
+    return levels
 
 
 def corrected_names(correction: Correction, height_mm: Mapping[str, float]) -> dict[str, str]:

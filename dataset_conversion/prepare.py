@@ -188,7 +188,8 @@ def _write(
     stored = {"image_stored": place_image(image, folder / image_path, copy=choices.copy), "mask_stored": "written"}
     same_file = info.compressed and len(info.header.get_data_shape()) == 3 and not mask.changed
     if same_file and np.allclose(info.header.get_zooms()[:3], spacing_mm(image.affine)):
-        stored["mask_stored"] = link_or_copy(info.path, folder / mask_path, copy=choices.copy)
+        # Never a link: people correct masks by hand, and that must not reach the original.
+        stored["mask_stored"] = link_or_copy(info.path, folder / mask_path, copy=True)
     else:
         write_nifti(folder / mask_path, mask.array, image.affine)
     return (image_path, mask_path), stored

@@ -89,7 +89,8 @@ def _groups(source: Path) -> list[_Group]:
         name = parse_name(path.name)
         if name is None:
             continue
-        place = PurePath(source.name) / path.parent.relative_to(source)
+        # The folder above the source may be the one that names the split.
+        place = PurePath(source.parent.name, source.name) / path.parent.relative_to(source)
         parts = [part.lower() for part in place.parts]
         for word in ("rawdata", "derivatives"):
             if word in parts:  # image and mask lie in sibling trees; their common root is the place of the scan

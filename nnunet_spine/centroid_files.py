@@ -51,13 +51,14 @@ def read_points(path: str | Path) -> tuple[str, dict[int, np.ndarray]]:
     codes, points = "", {}
     for item in _elements(read_json(path), path):
         item = {str(key).lower(): value for key, value in item.items()} if isinstance(item, dict) else {}
-        if "direction" in item:
-            codes = "".join(item["direction"]).upper()
+        direction = item.get("direction")
+        if isinstance(direction, list) and all(isinstance(code, str) for code in direction):
+            codes = "".join(direction).upper()
         try:
             label, xyz = float(item["label"]), np.array([float(item[axis]) for axis in "xyz"])
         except (KeyError, TypeError, ValueError):
             continue
-        if np.isfinite(xyz).all() and label == int(label):
+        if np.isfinite(xyz).all() and label.is_integer():
             points.setdefault(int(label), xyz)
     if codes and sorted(codes.translate(str.maketrans("RPI", "LAS"))) != ["A", "L", "S"]:
         codes = ""

@@ -1,6 +1,7 @@
 """The command line `nnunet-spine`.
 
-Exit codes: 0 done, 1 finished with a failure that is not the input's fault, 2 bad input or usage, 130 interrupted.
+Exit codes: 0 done, 1 finished with a failure that is not the input's fault, 2 bad input or usage, 130 interrupted,
+141 nobody read the output to its end.
 """
 
 import argparse
@@ -25,7 +26,7 @@ class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
     """Shows defaults where there is one."""
 
     def _get_help_string(self, action: argparse.Action) -> str:
-        return action.help if action.default in (None, False) else super()._get_help_string(action)
+        return action.help if action.default in (None, False, []) else super()._get_help_string(action)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -47,6 +48,11 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def drop_output() -> None:
+    """Let nothing more reach a standard output whose reader is gone."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     args = build_parser().parse_args(argv)
@@ -58,8 +64,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"nnunet-spine {args.command}: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # e.g. `nnunet-spine labels | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        drop_output()
+        return 141
     except KeyboardInterrupt:
         print(f"nnunet-spine {args.command}: interrupted", file=sys.stderr)
         return 130

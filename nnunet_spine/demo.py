@@ -39,7 +39,7 @@ class DemoOptions:
     cases: int = 40
     seed: int = 7
     epochs: int = 8
-    iterations: int = 170
+    iterations: int = 150
     trainer: str = "ConvLSTMTrainer_Adam_lr1e-2"
 
     @property
@@ -78,7 +78,9 @@ def steps(folder: Path, options: DemoOptions, device: str, processes: int) -> It
         ["nnUNetv2_preprocess", "-d", dataset, "-plans_name", PLANS, "-c", CONFIGURATION, *workers],
     )
     trained = folder / "nnUNet_results" / DATASET / f"{options.recipe}__{PLANS}__{CONFIGURATION}" / "fold_0"
-    resume = ["--c"] if (trained / "checkpoint_latest.pth").is_file() else []
+    # With the final checkpoint there, only the validation is left, and `--c` does just that.
+    begun = any((trained / f"checkpoint_{which}.pth").is_file() for which in ("latest", "final"))
+    resume = ["--c"] if begun else []
     yield Step(
         "train",
         ["nnUNetv2_train", dataset, CONFIGURATION, "0", "-p", PLANS, "-tr", options.recipe, "-device", device, *resume],

@@ -96,9 +96,12 @@ def link_or_copy(source: str | Path, path: str | Path, *, copy: bool = False) ->
         "hardlink", "symlink" or "copy".
 
     Raises:
+        InputError: the source cannot be read.
         WriteError: nothing could be written.
     """
     source = Path(source).resolve()
+    if not os.access(source, os.R_OK):
+        raise InputError("no such file, or not readable", "check the path and its permissions", source)
     ways = {"hardlink": os.link, "symlink": os.symlink, "copy": shutil.copyfile}
     with atomic_path(path) as temporary:
         for way in ["copy"] if copy else list(ways):

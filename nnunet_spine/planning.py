@@ -6,6 +6,7 @@ or ours, can use them.
 """
 
 import contextlib
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,9 +19,11 @@ from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner
 from nnunetv2.experiment_planning.plan_and_preprocess_api import extract_fingerprint_dataset, plan_experiment_dataset
 from nnunetv2.utilities.dataset_name_id_conversion import convert_dataset_name_to_id, maybe_convert_to_dataset_name
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+from nnunetv2.utilities.json_export import recursive_fix_for_json_export
 
 from nnunet_spine.environment import nnunet_folder
 from nnunet_spine.errors import InputError
+from nnunet_spine.files import read_json
 
 SAGITTAL_FIRST = [2, 0, 1]
 REORIENTING_READERS = ("NibabelIOWithReorient", "SimpleITKIOWithReorient")
@@ -72,6 +75,28 @@ class SpinePlanner(ExperimentPlanner):
             return super().determine_transpose()
         return SAGITTAL_FIRST, [int(i) for i in np.argsort(SAGITTAL_FIRST)]
 
+    def save_plans(self, plans: dict) -> None:
+        """Write the plans, unless data were preprocessed by other plans of this name.
+
+        Raises:
+            InputError: they were; training would read them as if they were these plans' data.
+        """
+        recursive_fix_for_json_export(plans)
+        new = json.loads(json.dumps(plans))  # as it will be read back: lists for tuples
+        folder = nnunet_folder("nnUNet_preprocessed") / self.dataset_name
+        file = folder / f"{self.plans_identifier}.json"
+        old = read_json(file) if file.is_file() else {"configurations": {}}
+        for name, configuration in new["configurations"].items():
+            data = folder / configuration.get("data_identifier", "-")
+            same = all(old.get(key) == new[key] for key in ("transpose_forward", "image_reader_writer"))
+            if data.is_dir() and not (same and old["configurations"].get(name) == configuration):
+                raise InputError(
+                    f"holds data preprocessed by other plans named {self.plans_identifier}",
+                    "choose another name with -p, or remove the folder",
+                    data,
+                )
+        super().save_plans(plans)
+
     def static_estimate_VRAM_usage(
         self, patch_size, input_channels, output_channels, arch_class_name, arch_kwargs, arch_kwargs_req_import
     ):
@@ -79,10 +104,19 @@ class SpinePlanner(ExperimentPlanner):
         if self.options.architecture is not None:
             arch_class_name = self.options.architecture
             arch_kwargs = {**arch_kwargs, **self.options.architecture_kwargs}
-        with torch.device("meta"):  # shapes only: no memory, no time
-            network = get_network_from_plans(
-                arch_class_name, arch_kwargs, arch_kwargs_req_import, input_channels, output_channels, allow_init=False
-            )
+        try:
+            with torch.device("meta"):  # shapes only: no memory, no time
+                network = get_network_from_plans(
+                    arch_class_name,
+                    arch_kwargs,
+                    arch_kwargs_req_import,
+                    input_channels,
+                    output_channels,
+                    allow_init=False,
+                )
+        except ValueError as error:
+            found = f"the network does not fit this dataset: {error}"
+            raise InputError(found, "choose other options with -tr") from error
         return network.compute_conv_feature_map_size(patch_size)
 
 
@@ -101,7 +135,7 @@ def plan_dataset(
     verify: bool = False,
     quiet: bool = False,
 ) -> dict[str, Any]:
-    """Extract the fingerprint if it is missing, plan, and write the plans where nnU-Net looks for them.
+    """Extract the fingerprint where it is missing or older than the dataset, plan, and write the plans for nnU-Net.
 
     Args:
         dataset: id or name of a dataset in `nnUNet_raw`.
@@ -112,10 +146,13 @@ def plan_dataset(
         The plans as written.
 
     Raises:
-        InputError: variables unset, no such dataset, or options that do not fit it.
+        InputError: variables unset, no such dataset, options that do not fit it, or leftovers of another dataset or of
+            other plans under the same name.
     """
     raw = nnunet_folder("nnUNet_raw")
-    nnunet_folder("nnUNet_preprocessed")
+    preprocessed = nnunet_folder("nnUNet_preprocessed")
+    if preprocessed.exists() and not preprocessed.is_dir():
+        raise InputError("a file, expected a folder", "set nnUNet_preprocessed to a folder", preprocessed)
     try:
         name = maybe_convert_to_dataset_name(int(dataset) if str(dataset).isdigit() else dataset)
         dataset_id = convert_dataset_name_to_id(name)
@@ -124,21 +161,39 @@ def plan_dataset(
             f"no dataset '{dataset}' in {raw}",
             "convert one first, e.g. nnunet-spine convert verse",
         ) from error
+    if not (raw / name / "dataset.json").is_file():
+        raise InputError("no such file", "convert the dataset first", raw / name / "dataset.json")
+    if not plans_name.isidentifier():
+        raise InputError(f"plans name '{plans_name}'", "use letters, digits and '_'")
     # nnU-Net prints whole plans; ours are summarised by the command.
     with Path(os.devnull).open("w") as sink, contextlib.redirect_stdout(sink):
         extract_fingerprint_dataset(
             dataset_id,
             num_processes=processes,
             check_dataset_integrity=verify,
-            clean=False,
+            clean=_outdated(name, raw),
             verbose=False,
             show_progress_bar=not quiet,
         )
-        plans, _ = plan_experiment_dataset(
-            dataset_id,
-            configured_planner(options),
-            gpu_memory_target_in_gb=gpu_memory_gb,
-            overwrite_target_spacing=options.spacing_mm,
-            overwrite_plans_name=plans_name,
-        )
+        try:
+            plans, _ = plan_experiment_dataset(
+                dataset_id,
+                configured_planner(options),
+                gpu_memory_target_in_gb=gpu_memory_gb,
+                overwrite_target_spacing=options.spacing_mm,
+                overwrite_plans_name=plans_name,
+            )
+        except AssertionError as error:  # nnU-Net compares the folds of the raw and the preprocessed dataset
+            raise InputError(
+                "splits_final.json differs from that of the raw dataset",
+                "it belongs to an earlier dataset of this id: remove the folder",
+                preprocessed / name,
+            ) from error
     return plans
+
+
+def _outdated(name: str, raw: Path) -> bool:
+    """Whether the dataset was written anew after its fingerprint was taken."""
+    fingerprint = nnunet_folder("nnUNet_preprocessed") / name / "dataset_fingerprint.json"
+    description = raw / name / "dataset.json"
+    return fingerprint.is_file() and description.stat().st_mtime > fingerprint.stat().st_mtime

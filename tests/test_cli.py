@@ -97,7 +97,7 @@ def test_doctor_names_what_is_missing():
     assert "ConvLSTMTrainer is found by nnU-Net" in result.stdout
 
 
-def test_closed_pipe_is_not_an_error():
+def test_closed_pipe_shows_no_traceback():
     command = f"{sys.executable} -m nnunet_spine.cli labels | head -1"
     result = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True)
     assert "Traceback" not in result.stderr

@@ -52,7 +52,8 @@ def test_finished_steps_are_not_run_again(tmp_path, monkeypatch):
     assert ran == ["train"]
 
 
-def test_an_interrupted_training_is_continued(tmp_path):
+@pytest.mark.parametrize("which", ["latest", "final"])
+def test_an_interrupted_training_or_validation_is_continued(tmp_path, which):
     options = DemoOptions()
 
     def train_command():
@@ -61,7 +62,7 @@ def test_an_interrupted_training_is_continued(tmp_path):
 
     assert "--c" not in train_command()
     name = f"{options.recipe}__{demo.PLANS}__{demo.CONFIGURATION}"
-    checkpoint = tmp_path / "nnUNet_results" / demo.DATASET / name / "fold_0" / "checkpoint_latest.pth"
+    checkpoint = tmp_path / "nnUNet_results" / demo.DATASET / name / "fold_0" / f"checkpoint_{which}.pth"
     checkpoint.parent.mkdir(parents=True)
     checkpoint.touch()
     assert "--c" in train_command()

@@ -121,7 +121,7 @@ def test_sagittal_needs_a_reorienting_reader(planned):
 
 
 def test_command_prints_the_plan_and_what_comes_next(planned, capsys):
-    assert cli.main(["plan", "-d", "5", "--sagittal", "--spacing", "2", "-np", "1"]) == 0
+    assert cli.main(["plan", "-d", "Dataset005_Boxes", "--sagittal", "--spacing", "2", "-np", "1"]) == 0
     out = capsys.readouterr().out
     assert "spacing 2 x 2 mm" in out
     assert "nnUNetv2_preprocess -d 5 -plans_name nnUNetSpinePlans -c 2d" in out
@@ -135,7 +135,9 @@ def test_command_prints_the_plan_and_what_comes_next(planned, capsys):
         (["-d", "5", "--spacing", "1", "2"], "expected one or three positive numbers"),
         (["-d", "5", "--spacing", "0"], "expected one or three positive numbers"),
         (["-d", "5", "--gpu-memory", "-1"], "expected a positive number of GB"),
+        (["-d", "5", "-p", "a/b"], "plans name 'a/b'"),
         (["-d", "5", "-tr", "NoTrainer"], "no trainer 'NoTrainer'"),
+        (["-d", "5", "-tr", "ConvLSTMTrainer_skips99"], "n_convlstm_skips must be"),
     ],
 )
 def test_bad_input_is_one_line(planned, capsys, arguments, message):
@@ -149,3 +151,26 @@ def test_unset_variable_is_named(monkeypatch, capsys):
     monkeypatch.delenv("nnUNet_raw", raising=False)
     assert cli.main(["plan", "-d", "5"]) == 2
     assert "nnUNet_raw is not set" in capsys.readouterr().err
+
+
+def test_preprocessed_data_keep_their_plans(planned):
+    options = PlanOptions(spacing_mm=(2.0,) * 3)
+    plans = plan(options, name="Used")
+    folder = planned / "nnUNet_preprocessed" / "Dataset005_Boxes"
+    (folder / plans["configurations"]["2d"]["data_identifier"]).mkdir()
+    before = (folder / "Used.json").read_bytes()
+    plan(options, name="Used")
+    with pytest.raises(InputError, match=r"Used_2d: holds data preprocessed by other plans named Used\."):
+        plan(PlanOptions(spacing_mm=(3.0,) * 3), name="Used")
+    assert (folder / "Used.json").read_bytes() == before
+
+
+def test_leftovers_of_another_dataset_are_named(planned):
+    file = planned / "nnUNet_preprocessed" / "Dataset005_Boxes" / "splits_final.json"
+    before = file.read_bytes()
+    write_json(file, [{"train": ["other"], "val": ["another"]}])
+    try:
+        with pytest.raises(InputError, match=r"Dataset005_Boxes: splits_final\.json differs.*emove the folder"):
+            plan(PlanOptions())
+    finally:
+        file.write_bytes(before)

@@ -180,13 +180,17 @@ def test_settings_are_the_classes_and_are_logged():
         assert part in log
 
 
+@pytest.mark.parametrize("name", ["SpineTrainer", "ConvLSTMTrainer"])
 @pytest.mark.parametrize("deep_supervision", [True, False])
-def test_network_follows_deep_supervision(deep_supervision):
-    trainer = make(f"ConvLSTMTrainer_{SHORT}" + ("" if deep_supervision else "_nods"))
+def test_network_follows_deep_supervision(name, deep_supervision):
+    trainer = make(f"{name}_{SHORT}" + ("" if deep_supervision else "_nods"))
     trainer.initialize()
     trainer.set_deep_supervision_enabled(trainer.enable_deep_supervision)
     output = trainer.network(torch.zeros(1, 1, *trainer.configuration_manager.patch_size))
     assert isinstance(output, list | tuple) == deep_supervision
+    # Every parameter that claims to be trained gets a gradient: DDP insists on it.
+    sum(o.sum() for o in (output if deep_supervision else [output])).backward()
+    assert all(p.grad is not None for p in trainer.network.parameters() if p.requires_grad)
 
 
 def test_residual_encoder_plans_are_followed():

@@ -7,6 +7,17 @@ from nnunet_spine.errors import InputError
 
 HELP = "convert a public data set into an nnU-Net raw dataset; images are linked, sources are never changed"
 
+# Options that say how sources are read, and their defaults.
+_OF_SOURCES = {
+    "folds": "official",
+    "prefer": "auto",
+    "corrections": None,
+    "min_volume": 100.0,
+    "remove_islands": False,
+    "drop_labels": [],
+    "resample": False,
+    "verify": False,
+}
 _NAMES = {"vertebrae": "VerSe", "regions": "VerSeRegions", "spine": "VerSeSpine"}
 
 
@@ -45,7 +56,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--drop-labels", type=int, nargs="+", default=[], metavar="V", help="mask values to be background"
     )
-    parser.add_argument("--resample", action="store_true", help="resample masks whose shape differs from the image's")
+    parser.add_argument(
+        "--resample",
+        action="store_true",
+        help="resample masks of another shape, too",
+    )
     parser.add_argument("--verify", action="store_true", help="verify the checksum of every image (reads all of it)")
     parser.add_argument("--copy", action="store_true", help="copy files instead of linking them")
     parser.add_argument("--skip-bad", action="store_true", help="leave bad cases out and list them at the end")
@@ -55,6 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Convert; see `nnunet_spine.dataset_conversion.convert`."""
+    from nnunet_spine.cli import drop_output
     from nnunet_spine.dataset_conversion.case import Choices
     from nnunet_spine.dataset_conversion.convert import Run, build, plan_conversion
     from nnunet_spine.dataset_conversion.target import find_target
@@ -66,6 +82,12 @@ def run(args: argparse.Namespace) -> int:
 
         if args.sources:
             raise InputError("sources together with --images-from", "give one of the two")
+        for option, unset in _OF_SOURCES.items():
+            if getattr(args, option) != unset:
+                raise InputError(
+                    f"--{option.replace('_', '-')} together with --images-from, which takes over cases and folds",
+                    "give it when the vertebrae dataset is converted",
+                )
         plan = plan_derived(target, args.images_from, args.labels)
     else:
         if not args.sources:
@@ -89,6 +111,16 @@ def run(args: argparse.Namespace) -> int:
 
         return tqdm(items, total=total, unit="scan", disable=args.quiet or not sys.stderr.isatty())
 
-    say = (lambda line: None) if args.quiet else print
-    build(plan, Run(available_workers(args.workers), args.dry_run, args.skip_bad, say, progress))
+    def say(line: str) -> None:
+        if args.quiet:
+            return
+        try:
+            print(line, flush=True)
+        except BrokenPipeError:  # the conversion goes on when nobody reads its report
+            drop_output()
+
+    def complain(line: str) -> None:
+        print(line, file=sys.stderr)
+
+    build(plan, Run(available_workers(args.workers), args.dry_run, args.skip_bad, say, complain, progress))
     return 0

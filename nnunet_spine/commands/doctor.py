@@ -4,6 +4,7 @@ import argparse
 import os
 import shutil
 import sys
+import warnings
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -79,7 +80,8 @@ def check_variables() -> Iterator[Check]:
         if not value:
             yield Check(False, f"{name} is not set", f"export {name}=/where/your/data/is")
         else:
-            yield Check(Path(value).is_dir(), f"{name}={value}", f"there is no such folder: mkdir -p {value}")
+            cure = "a file, expected a folder" if Path(value).exists() else f"there is no such folder: mkdir -p {value}"
+            yield Check(Path(value).is_dir(), f"{name}={value}", cure)
     value = os.environ.get("nnUNet_extTrainer")
     yield Check(
         str(shim_folder()) in (value or "").split(os.pathsep),
@@ -115,7 +117,8 @@ def check_trainers() -> Iterator[Check]:
     import io
 
     before = os.environ.get("nnUNet_extTrainer")
-    os.environ["nnUNet_extTrainer"] = ext_trainer_value(before)
+    os.environ["nnUNet_extTrainer"] = ext_trainer_value(None)  # other folders hold other people's code
+    warnings.simplefilter("ignore", FutureWarning)
     try:
         for name, trainer in trainers.TRAINERS.items():
             try:

@@ -66,11 +66,12 @@ def run(args: argparse.Namespace) -> None:
             )
     if args.quiet:
         return
+    dataset = int(plans["dataset_name"][7:10])  # DatasetXXX_Name; nnUNetv2_preprocess takes numbers only
     configuration = trainer.recommended if trainer.recommended in plans["configurations"] else "2d"
     device = " -device cpu" if args.cpu else ""
     print(
-        f"\nNext:\n  nnUNetv2_preprocess -d {args.dataset} -plans_name {args.plans_name} -c {configuration}\n"
-        f"  nnUNetv2_train {args.dataset} {configuration} 0 -p {args.plans_name} -tr {args.trainer}{device}"
+        f"\nNext:\n  nnUNetv2_preprocess -d {dataset} -plans_name {args.plans_name} -c {configuration}\n"
+        f"  nnUNetv2_train {dataset} {configuration} 0 -p {args.plans_name} -tr {args.trainer}{device}"
     )
 
 

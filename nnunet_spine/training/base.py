@@ -123,7 +123,7 @@ class SpineTrainer(nnUNetTrainer):
             "network options": self.architecture_kwargs,
             "parameters": sum(p.numel() for p in self.network.parameters()),
             "deep supervision": self.enable_deep_supervision,
-            "loss": self.loss_name or "nnU-Net's Dice + CE",
+            "loss": self.loss_name or f"nnU-Net's Dice + {'BCE' if self.label_manager.has_regions else 'CE'}",
             "loss options": self.loss_kwargs,
             "optimiser": f"{self.optimizer_name}, {self.initial_lr:g}, {self.lr_schedule}",
             "augmentation": self.augmentation,
@@ -161,6 +161,10 @@ class SpineTrainer(nnUNetTrainer):
             allow_init=True,
             deep_supervision=enable_deep_supervision,
         )
+        if not enable_deep_supervision:
+            # Heads of the coarser levels are there but unused; DDP would wait for their gradients.
+            for head in list(getattr(network.decoder, "seg_layers", ()))[:-1]:
+                head.requires_grad_(False)
         # Convolutions on CPUs are fastest on channels-last weights; on GPUs that is left to cuDNN.
         return network if torch.cuda.is_available() else network.to(memory_format=_channels_last(network))
 

@@ -42,10 +42,9 @@ def _positive(attribute: str) -> Callable[[str], dict[str, Any]]:
 
 
 BASE_OPTIONS: tuple[Option, ...] = (
-    Option("(paper|nnunet)", "paper|nnunet", "the publication's training, or nnU-Net's", _named("preset"), "preset"),
     Option(f"({'|'.join(LOSSES)})", "|".join(LOSSES), "loss instead of the trainer's own", _named("loss_name"), "loss"),
     Option("(SGD|Adam|AdamW)", "SGD|Adam|AdamW", "optimiser", _named("optimizer_name"), "optimiser"),
-    Option(r"lr(\d+e-?\d+)", "lr1e-3", "initial learning rate", lambda rate: {"initial_lr": float(rate)}, "rate"),
+    Option(r"lr([1-9]\d*e-?\d+)", "lr1e-3", "initial learning rate", lambda rate: {"initial_lr": float(rate)}, "rate"),
     Option("(poly|constant|plateau)", "poly|constant|plateau", "schedule", _named("lr_schedule"), "schedule"),
     Option(r"([1-9]\d*)epochs", "100epochs", "number of epochs", _positive("num_epochs"), "epochs"),
     Option(
@@ -68,7 +67,9 @@ BASE_OPTIONS: tuple[Option, ...] = (
 
 def options_of(trainer: type) -> tuple[Option, ...]:
     """All options a trainer understands."""
-    return (*BASE_OPTIONS, *trainer.options)
+    presets = "|".join(trainer.presets)
+    help_ = "nnU-Net's training, or the publication's" if len(trainer.presets) > 1 else "nnU-Net's training"
+    return (Option(f"({presets})", presets, help_, _named("preset"), "preset"), *BASE_OPTIONS, *trainer.options)
 
 
 def parse_recipe(name: str, trainers: Mapping[str, type]) -> tuple[type, dict[str, Any]] | None:
@@ -120,10 +121,7 @@ def make_trainer(name: str, trainers: Mapping[str, type], module: str) -> type |
     if parsed is None:
         return None
     trainer, settings = parsed
-    preset_name = settings.pop("preset", "nnunet")
-    if preset_name not in trainer.presets:
-        raise InputError(f"trainer '{name}': no preset '{preset_name}'", f"there is {', '.join(trainer.presets)}")
-    preset = trainer.presets[preset_name]
+    preset = trainer.presets[settings.pop("preset", "nnunet")]
     attributes = {**preset, **settings}
     for key, value in attributes.items():
         if isinstance(value, dict):

@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 PLATEAU_PATIENCE = 7
 PLATEAU_FACTOR = 0.1
+PLATEAU_MARGIN = 1e-4
 
 
 def poly(epoch: int, num_epochs: int, losses: Sequence[float] = ()) -> float:
@@ -23,13 +24,13 @@ def constant(epoch: int, num_epochs: int, losses: Sequence[float] = ()) -> float
 
 
 def plateau(epoch: int, num_epochs: int, losses: Sequence[float] = ()) -> float:
-    """A factor 0.1 each time the validation loss has not improved for 7 epochs.
+    """A factor 0.1 each time the validation loss has not improved by 1e-4 for 7 epochs.
 
     The rule of the public BCDU-Net training code [Azad et al. 2019], which Wu et al. build on.
     """
     factor, best, stagnant = 1.0, float("inf"), 0
     for loss in losses[:epoch]:
-        if loss < best:
+        if loss < best - PLATEAU_MARGIN:
             best, stagnant = loss, 0
         else:
             stagnant += 1
