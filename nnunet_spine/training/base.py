@@ -163,7 +163,7 @@ class SpineTrainer(nnUNetTrainer):
         )
         if not enable_deep_supervision:
             # Heads of the coarser levels are there but unused; DDP would wait for their gradients.
-            for head in list(getattr(network.decoder, "seg_layers", ()))[:-1]:
+            for head in list(getattr(getattr(network, "decoder", None), "seg_layers", ()))[:-1]:
                 head.requires_grad_(False)
         # Convolutions on CPUs are fastest on channels-last weights; on GPUs that is left to cuDNN.
         return network if torch.cuda.is_available() else network.to(memory_format=_channels_last(network))
