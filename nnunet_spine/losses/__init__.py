@@ -1,10 +1,12 @@
-"""Losses of Wu et al. for softmax and region heads; `LOSSES` lists them by the name that a trainer recipe uses."""
+"""Losses for softmax and region heads; `LOSSES` lists them by the name that a trainer recipe uses."""
 
 from nnunet_spine.losses.base import SegmentationLoss
 from nnunet_spine.losses.cross_entropy import CrossEntropyLoss
 from nnunet_spine.losses.dice import DiceLoss
 from nnunet_spine.losses.dice_ce import DiceCELoss
+from nnunet_spine.losses.dice_edge_ce import DiceEdgeCELoss
 from nnunet_spine.losses.dice_focal_tversky import DiceFocalTverskyLoss
+from nnunet_spine.losses.edge_cross_entropy import EdgeCrossEntropyLoss
 from nnunet_spine.losses.focal_tversky import FocalTverskyLoss
 from nnunet_spine.losses.tversky import TverskyLoss
 
@@ -12,9 +14,11 @@ from nnunet_spine.losses.tversky import TverskyLoss
 LOSSES: dict[str, type[SegmentationLoss]] = {
     "CE": CrossEntropyLoss,
     "BCE": CrossEntropyLoss,
+    "EdgeCE": EdgeCrossEntropyLoss,
     "Dice": DiceLoss,
     "DiceCE": DiceCELoss,
     "DiceBCE": DiceCELoss,
+    "DiceEdgeCE": DiceEdgeCELoss,
     "Tversky": TverskyLoss,
     "FocalTversky": FocalTverskyLoss,
     "DiceFocalTversky": DiceFocalTverskyLoss,
@@ -24,8 +28,10 @@ __all__ = [
     "LOSSES",
     "CrossEntropyLoss",
     "DiceCELoss",
+    "DiceEdgeCELoss",
     "DiceFocalTverskyLoss",
     "DiceLoss",
+    "EdgeCrossEntropyLoss",
     "FocalTverskyLoss",
     "SegmentationLoss",
     "TverskyLoss",

@@ -7,6 +7,38 @@ from nnunet_spine.losses.base import SegmentationLoss
 from nnunet_spine.losses.ranks import mean_over_ranks
 
 
+def voxel_cross_entropy(logits: torch.Tensor, target: torch.Tensor, regions: bool) -> torch.Tensor:
+    """Compute -log p(label), or for regions the binary cross entropy, of each voxel.
+
+    Args:
+        logits: (b, c, *spatial), floating point.
+        target: Label map (b, 1, *spatial) of labels below c, or for regions (b, c, *spatial) with values 0 and 1.
+        regions: Which of the two to compute.
+
+    Returns:
+        Shape of `target`.
+    """
+    if regions:
+        return F.binary_cross_entropy_with_logits(logits, target.to(logits.dtype), reduction="none")
+    return F.cross_entropy(logits, target[:, 0].long(), reduction="none")[:, None]  # (b, 1, *spatial)
+
+
+def mean_over_voxels(losses: torch.Tensor, mask: torch.Tensor | None, ddp: bool = False) -> torch.Tensor:
+    """Average over the voxels that count, and over channels.
+
+    Args:
+        losses: (b, c, *spatial).
+        mask: Boolean (b, 1, *spatial), True where voxels count; None counts all.
+        ddp: Average over the voxels of all processes.
+
+    Returns:
+        Scalar; 0 with zero gradient if no voxel counts.
+    """
+    if mask is None:
+        return mean_over_ranks(losses.sum(), losses.new_full((), losses.numel()), ddp)
+    return mean_over_ranks((losses * mask).sum(), (mask.sum() * losses.shape[1]).to(losses.dtype), ddp)
+
+
 def cross_entropy(
     logits: torch.Tensor, target: torch.Tensor, mask: torch.Tensor | None, regions: bool, ddp: bool = False
 ) -> torch.Tensor:
@@ -25,13 +57,7 @@ def cross_entropy(
     Returns:
         Scalar; 0 with zero gradient if no voxel counts.
     """
-    if regions:
-        losses = F.binary_cross_entropy_with_logits(logits, target.to(logits.dtype), reduction="none")
-    else:
-        losses = F.cross_entropy(logits, target[:, 0].long(), reduction="none")[:, None]  # (b, 1, *spatial)
-    if mask is None:
-        return mean_over_ranks(losses.sum(), losses.new_full((), losses.numel()), ddp)
-    return mean_over_ranks((losses * mask).sum(), (mask.sum() * losses.shape[1]).to(losses.dtype), ddp)
+    return mean_over_voxels(voxel_cross_entropy(logits, target, regions), mask, ddp)
 
 
 class CrossEntropyLoss(SegmentationLoss):

@@ -41,8 +41,20 @@ def _positive(attribute: str) -> Callable[[str], dict[str, Any]]:
     return lambda number: {attribute: int(number)}
 
 
+def _decimal(number: str) -> float:
+    """1p5 is 1.5: nnU-Net's folder names and trainer names had better hold no dot."""
+    return float(number.replace("p", "."))
+
+
 BASE_OPTIONS: tuple[Option, ...] = (
     Option(f"({'|'.join(LOSSES)})", "|".join(LOSSES), "loss instead of the trainer's own", _named("loss_name"), "loss"),
+    Option(
+        r"((?:Dice)?EdgeCE)(\d+(?:p\d+)?)",
+        "EdgeCE1p5|DiceEdgeCE2",
+        "loss with this weight on the foreground's boundary voxels (p is the decimal point; 1.1 unless said)",
+        lambda loss, weight: {"loss_name": loss, "loss_kwargs": {"edge_weight": _decimal(weight)}},
+        "loss",
+    ),
     Option("(SGD|Adam|AdamW)", "SGD|Adam|AdamW", "optimiser", _named("optimizer_name"), "optimiser"),
     Option(r"lr([1-9]\d*e-?\d+)", "lr1e-3", "initial learning rate", lambda rate: {"initial_lr": float(rate)}, "rate"),
     Option("(poly|constant|plateau)", "poly|constant|plateau", "schedule", _named("lr_schedule"), "schedule"),
