@@ -18,12 +18,12 @@ import torch
 from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
 from nnunetv2.experiment_planning.plan_and_preprocess_api import extract_fingerprint_dataset, plan_experiment_dataset
 from nnunetv2.utilities.dataset_name_id_conversion import convert_dataset_name_to_id, maybe_convert_to_dataset_name
-from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.json_export import recursive_fix_for_json_export
 
 from nnunet_spine.environment import nnunet_folder
 from nnunet_spine.errors import InputError
 from nnunet_spine.files import read_json
+from nnunet_spine.training.networks import network_from_plans
 
 SAGITTAL_FIRST = [2, 0, 1]
 REORIENTING_READERS = ("NibabelIOWithReorient", "SimpleITKIOWithReorient")
@@ -101,18 +101,16 @@ class SpinePlanner(ExperimentPlanner):
         self, patch_size, input_channels, output_channels, arch_class_name, arch_kwargs, arch_kwargs_req_import
     ):
         """nnU-Net's estimate for the network that will be trained instead of the plain U-Net."""
-        if self.options.architecture is not None:
-            arch_class_name = self.options.architecture
-            arch_kwargs = {**arch_kwargs, **self.options.architecture_kwargs}
         try:
             with torch.device("meta"):  # shapes only: no memory, no time
-                network = get_network_from_plans(
-                    arch_class_name,
+                network = network_from_plans(
+                    self.options.architecture or arch_class_name,
                     arch_kwargs,
                     arch_kwargs_req_import,
+                    self.options.architecture_kwargs,
                     input_channels,
                     output_channels,
-                    allow_init=False,
+                    initialise=False,
                 )
         except ValueError as error:
             found = f"the network does not fit this dataset: {error}"

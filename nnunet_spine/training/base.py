@@ -9,6 +9,7 @@ names back). Differences from stock nnU-Net that hold for every trainer:
 - Dummy-2D augmentation needs anisotropic spacing, not just a narrow patch: spine patches are narrow by anatomy.
 """
 
+import pydoc
 from typing import Any, ClassVar
 
 import torch
@@ -17,12 +18,12 @@ from nnunetv2.configuration import ANISO_THRESHOLD
 from nnunetv2.training.data_augmentation.compute_initial_patch_size import get_patch_size
 from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
-from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
 from nnunet_spine.errors import InputError
 from nnunet_spine.losses import LOSSES
+from nnunet_spine.training.networks import network_from_plans
 from nnunet_spine.training.recipes import Option
 from nnunet_spine.training.schedules import Schedule
 
@@ -141,7 +142,7 @@ class SpineTrainer(nnUNetTrainer):
         num_output_channels: int,
         enable_deep_supervision: bool = True,
     ) -> nn.Module:
-        """The trainer's network with the plans' topology.
+        """The trainer's network with the plans' topology, or with its own if the class fixes it (`plans_arguments`).
 
         A class method, since nnU-Net also calls it on the class at prediction.
 
@@ -150,15 +151,16 @@ class SpineTrainer(nnUNetTrainer):
         """
         network_class = cls.architecture or configuration_manager.network_arch_class_name
         arguments = dict(configuration_manager.network_arch_init_kwargs)
-        if cls.architecture and "n_conv_per_stage" not in arguments:
+        fixed_layout = hasattr(pydoc.locate(network_class), "plans_arguments")
+        if cls.architecture and not fixed_layout and "n_conv_per_stage" not in arguments:
             arguments = _plain_arguments(arguments, cls.__name__)
-        network = get_network_from_plans(
+        network = network_from_plans(
             network_class,
-            {**arguments, **cls.architecture_kwargs},
+            arguments,
             configuration_manager.network_arch_init_kwargs_req_import,
+            cls.architecture_kwargs,
             num_input_channels,
             num_output_channels,
-            allow_init=True,
             deep_supervision=enable_deep_supervision,
         )
         if not enable_deep_supervision:
@@ -231,6 +233,10 @@ class SpineTrainer(nnUNetTrainer):
         return self.get_validation_transforms(
             deep_supervision_scales, is_cascaded, foreground_labels, regions, ignore_label
         )
+
+    def set_deep_supervision_enabled(self, enabled: bool) -> None:
+        if self.enable_deep_supervision:  # else the network was built without, and may have no decoder to tell
+            super().set_deep_supervision_enabled(enabled)
 
     def _do_i_compile(self) -> bool:
         return self.compile_network and super()._do_i_compile()
