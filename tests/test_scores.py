@@ -37,7 +37,7 @@ class TestOneCase:
         assert [v.name for v in score.vertebrae] == LEVELS_SEEN
         assert score.binary_dice == score.dice == score.identification_rate == 1.0
         assert score.localisation_error_mm == 0.0
-        assert score.missed == score.surplus == ()
+        assert score.missed == score.surplus_names == ()
         assert score.all_labels_correct
         assert score.vertebrae[0].reference_mm3 == pytest.approx(64 * SPACING_MM**3)
 
@@ -67,7 +67,7 @@ class TestOneCase:
         assert score.identification_rate == 0.0
         assert score.localisation_error_mm == pytest.approx(6 * SPACING_MM)
         assert score.missed == ("T10",)
-        assert score.surplus == ("L3",)
+        assert score.surplus_names == ("L3",)
         assert not score.all_labels_correct
 
     def test_drop_one(self):
@@ -84,7 +84,7 @@ class TestOneCase:
         prediction = spine(LEVELS_SEEN)
         reference = relabel(prediction, {"L2": None})
         score = scores.score_case(prediction, reference, AFFINE)
-        assert score.surplus == ("L2",)
+        assert score.surplus_names == ("L2",)
         assert score.dice == score.identification_rate == 1.0
         assert score.binary_dice == pytest.approx(2 * 4 / (4 + 5))
         assert not score.all_labels_correct
@@ -93,7 +93,7 @@ class TestOneCase:
         reference = spine(["T12", "T13", "L1"])
         score = scores.score_case(np.zeros_like(reference), reference, AFFINE)
         assert score.missed == ("T12", "T13", "L1")
-        assert scores.score_case(reference, np.zeros_like(reference), AFFINE).surplus == ("T12", "T13", "L1")
+        assert scores.score_case(reference, np.zeros_like(reference), AFFINE).surplus_names == ("T12", "T13", "L1")
 
     @pytest.mark.parametrize("codes", ["RAS", "LPS", "PIR", "ASL", "IRP"])
     def test_axis_order_does_not_matter(self, codes):
@@ -204,22 +204,32 @@ class TestCohort:
 
     def test_regions(self, cases):
         summary = scores.summarise_cohort(cases)
-        assert (summary.cases, summary.all_labels_correct) == (3, 2)
+        assert (summary.cases, summary.all_labels_correct.count) == (3, 2)
         assert (summary.binary_dice.count, summary.binary_dice.missing) == (2, 1)
         assert summary.dice_per_case.mean == pytest.approx((1 + 0.5) / 2)
         everything, cervical, thoracic, lumbar = summary.regions
-        assert [r.region for r in summary.regions] == ["All", "C", "T", "L"]
-        assert (everything.reference, everything.identified, everything.missed, everything.surplus) == (8, 6, 2, 1)
-        assert (cervical.reference, cervical.identification_rate) == (2, 1.0)
+        assert [r.group for r in summary.regions] == ["All", "C", "T", "L"]
+        assert (everything.reference, everything.identification_rate.count, everything.missed, everything.surplus) == (
+            8,
+            6,
+            2,
+            1,
+        )
+        assert (cervical.reference, cervical.identification_rate.value) == (2, 1.0)
         assert (thoracic.reference, thoracic.missed, thoracic.surplus) == (6, 2, 0)
-        assert thoracic.identification_rate == pytest.approx(4 / 6)
+        assert thoracic.identification_rate.value == pytest.approx(4 / 6)
         assert thoracic.dice.mean == pytest.approx(4 / 6)
         assert (thoracic.localisation_error_mm.count, thoracic.localisation_error_mm.missing) == (4, 2)
-        assert (lumbar.reference, lumbar.surplus, lumbar.identification_rate, lumbar.dice.mean) == (0, 1, None, None)
+        assert (lumbar.reference, lumbar.surplus, lumbar.identification_rate.value, lumbar.dice.mean) == (
+            0,
+            1,
+            None,
+            None,
+        )
 
     def test_no_cases(self):
         summary = scores.summarise_cohort([])
-        assert summary.cases == summary.all_labels_correct == summary.regions[0].reference == 0
+        assert summary.cases == summary.all_labels_correct.count == summary.regions[0].reference == 0
         assert "-" in scores.summary_table(summary)
 
     def test_tables_are_aligned_and_free_of_nan(self, cases):
@@ -238,7 +248,7 @@ class TestCohort:
         assert content["cases"][1]["missed"] == ["T1", "T3"]
         assert content["cases"][1]["vertebrae"][1]["distance_mm"] is None
         assert content["cases"][2]["binary_dice"] is None
-        assert content["summary"]["regions"][0]["identification_rate"] == pytest.approx(6 / 8)
+        assert content["summary"]["regions"][0]["identification_rate"]["value"] == pytest.approx(6 / 8)
 
 
 class TestFolders:

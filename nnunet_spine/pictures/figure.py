@@ -54,7 +54,7 @@ def level_names(
     """
     wrong, missed = set(), set()
     if shown == "prediction" and score is not None:
-        wrong = {*score.surplus, *(v.name for v in score.vertebrae if not v.identified)}
+        wrong = {*score.surplus_names, *(v.name for v in score.vertebrae if not v.identified)}
         missed = set(score.missed)
     names = []
     for label, (row, column, met) in spots[shown].items():
@@ -83,7 +83,7 @@ def describe(score: scores.CaseScore) -> str:
         f"identified {score.n_identified} of {len(score.vertebrae)}",
         f"localisation error {_number(score.localisation_error_mm, '.1f')} mm",
     ]
-    for word, levels in (("missed", score.missed), ("surplus", score.surplus)):
+    for word, levels in (("missed", score.missed), ("surplus", score.surplus_names)):
         if levels:
             parts.append(f"{word} {' '.join(levels[:6])}{' ...' if len(levels) > 6 else ''}")
     return "   ".join(parts)

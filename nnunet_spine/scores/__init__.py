@@ -1,20 +1,26 @@
-"""Scores of a predicted label map against a reference: Dice, identification, localisation, for one case and a cohort.
+"""Scores of a predicted label map against a reference, for one case and a cohort.
 
-Label maps hold nnU-Net ids (`anatomy.BY_NNUNET_ID`), 0 is background. A vertebra's centre is the centroid of its whole
-mask, on both sides; body centres lie 8-15 mm further anterior and must not be mixed with these. Everything is computed
-on the given grid (VerSe's script first resamples to 1 mm). Nothing is NaN: what does not exist is None, and counted.
+Per vertebra: Dice, IoU, surface distances, distance of the centres, identification by two rules, and what it was found
+as. Label maps hold nnU-Net ids (`anatomy.BY_NNUNET_ID`), 0 is background. Everything is computed on the given grid
+(VerSe's script first resamples to 1 mm). Nothing is NaN: what does not exist is None, and counted.
 """
 
-from nnunet_spine.scores.case import CaseScore, VertebraScore, identified_levels, score_case
-from nnunet_spine.scores.cohort import CohortSummary, RegionSummary, summarise_cohort
+from nnunet_spine.scores.case import CaseScore, SurplusVertebra, VertebraScore
+from nnunet_spine.scores.cohort import CohortSummary, GroupSummary, summarise_cohort
+from nnunet_spine.scores.compare import score_case, score_centers
 from nnunet_spine.scores.from_files import case_name, list_cases, read_labels, score_files, score_folders
+from nnunet_spine.scores.identification import identified_levels
 from nnunet_spine.scores.labels import N_IDS, as_label_ids, centres, label_voxels
-from nnunet_spine.scores.summary import Summary, summarise
+from nnunet_spine.scores.settings import CENTER_DEFINITIONS, Settings
+from nnunet_spine.scores.shift import level_shift
+from nnunet_spine.scores.summary import Rate, Summary, summarise
+from nnunet_spine.scores.surfaces import SurfaceScore, score_surfaces, surface, surface_distances
 from nnunet_spine.scores.tables import case_table, summary_table, to_json
 
 __all__ = [
-    "N_IDS", "CaseScore", "CohortSummary", "RegionSummary", "Summary", "VertebraScore",
-    "as_label_ids", "case_name", "case_table", "centres", "identified_levels", "label_voxels", "list_cases",
-    "read_labels", "score_case", "score_files", "score_folders", "summarise", "summarise_cohort", "summary_table",
-    "to_json",
+    "CENTER_DEFINITIONS", "N_IDS", "CaseScore", "CohortSummary", "GroupSummary", "Rate", "Settings", "Summary",
+    "SurfaceScore", "SurplusVertebra", "VertebraScore", "as_label_ids", "case_name", "case_table", "centres",
+    "identified_levels", "label_voxels", "level_shift", "list_cases", "read_labels", "score_case", "score_centers",
+    "score_files", "score_folders", "score_surfaces", "summarise", "summarise_cohort", "summary_table", "surface",
+    "surface_distances", "to_json",
 ]  # fmt: skip

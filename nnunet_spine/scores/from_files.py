@@ -6,7 +6,8 @@ import numpy as np
 
 from nnunet_spine import files, geometry
 from nnunet_spine.errors import InputError
-from nnunet_spine.scores.case import CaseScore, score_case
+from nnunet_spine.scores.case import CaseScore
+from nnunet_spine.scores.compare import score_case
 from nnunet_spine.scores.labels import as_label_ids
 
 GRID_TOLERANCE_MM = 0.1
@@ -42,7 +43,7 @@ def read_labels(
         raise InputError(error.found, error.cure, path) from None
 
 
-def score_files(prediction: str | Path, reference: str | Path, *, nearest_among: str = "common") -> CaseScore:
+def score_files(prediction: str | Path, reference: str | Path) -> CaseScore:
     """`score_case` for two NIfTI files; the case is named after the prediction.
 
     Raises:
@@ -50,18 +51,17 @@ def score_files(prediction: str | Path, reference: str | Path, *, nearest_among:
     """
     reference_labels, affine = read_labels(reference)
     labels, _ = read_labels(prediction, reference_labels.shape, affine)
-    return score_case(labels, reference_labels, affine, case=case_name(prediction), nearest_among=nearest_among)
+    return score_case(labels, reference_labels, affine, case=case_name(prediction))
 
 
 def score_folders(
-    prediction_dir: str | Path, reference_dir: str | Path, *, only_common: bool = False, nearest_among: str = "common"
+    prediction_dir: str | Path, reference_dir: str | Path, *, only_common: bool = False
 ) -> tuple[CaseScore, ...]:
     """Score all cases of two folders, paired by case name, in the order of their names.
 
     Args:
         prediction_dir, reference_dir: folders with one NIfTI file per case.
         only_common: score the cases found in both folders instead of refusing unpaired ones (nnU-Net's `--chill`).
-        nearest_among: see `identified_levels`.
 
     Raises:
         InputError: no such folder, unpaired cases, no cases at all, or as `score_files`.
@@ -81,7 +81,7 @@ def score_folders(
     common = sorted(predictions.keys() & references.keys())
     if not common:
         raise InputError(f"no case in common with {reference_dir}", "check both folders", prediction_dir)
-    return tuple(score_files(predictions[c], references[c], nearest_among=nearest_among) for c in common)
+    return tuple(score_files(predictions[c], references[c]) for c in common)
 
 
 def case_name(path: str | Path) -> str:

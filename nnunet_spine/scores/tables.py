@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from nnunet_spine.scores.case import CENTRE_DEFINITION, IDENTIFICATION_RADIUS_MM, CaseScore
+from nnunet_spine.scores.case import CaseScore
 from nnunet_spine.scores.cohort import CohortSummary, summarise_cohort
+from nnunet_spine.scores.settings import CENTER_DEFINITIONS, Settings
 from nnunet_spine.scores.summary import Summary
 
 
@@ -18,18 +19,22 @@ def to_json(cases: Sequence[CaseScore]) -> dict:
             "binary_dice": case.binary_dice,
             **{name: getattr(case, name) for name in derived},
             "missed": list(case.missed),
-            "surplus": list(case.surplus),
-            "vertebrae": [asdict(v) for v in case.vertebrae],
+            "surplus": list(case.surplus_names),
+            "vertebrae": [_plain(asdict(v)) for v in case.vertebrae],
         }
 
     summary = asdict(summarise_cohort(cases))
-    summary["regions"] = list(summary["regions"])
+    summary |= {name: list(summary[name]) for name in ("regions", "levels")}
     return {
-        "centre": CENTRE_DEFINITION,
-        "identification_radius_mm": IDENTIFICATION_RADIUS_MM,
+        "center": CENTER_DEFINITIONS[Settings.center],
+        "identification_radius_mm": Settings.identification_radius_mm,
         "summary": summary,
         "cases": [case_entry(case) for case in cases],
     }
+
+
+def _plain(entry: dict) -> dict:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in entry.items()}
 
 
 def case_table(cases: Sequence[CaseScore]) -> str:
@@ -42,7 +47,7 @@ def case_table(cases: Sequence[CaseScore]) -> str:
             f"{case.n_identified}/{len(case.vertebrae)}",
             _number(case.localisation_error_mm, 1),
             " ".join(case.missed) or "-",
-            " ".join(case.surplus) or "-",
+            " ".join(case.surplus_names) or "-",
             "yes" if case.all_labels_correct else "no",
         ]
         for case in cases
@@ -56,9 +61,9 @@ def summary_table(summary: CohortSummary) -> str:
     """The cohort by region, as a Markdown table with aligned columns, and lines for the values per case."""
     rows = [
         [
-            r.region,
+            r.group,
             str(r.reference),
-            _percent(r.identified, r.reference),
+            _percent(r.identification_rate.count, r.reference),
             _mean_sd(r.dice, 3),
             _number(r.dice.median, 3),
             _mean_sd(r.localisation_error_mm, 1),
@@ -73,8 +78,8 @@ def summary_table(summary: CohortSummary) -> str:
         [
             _table(header, rows),
             "",
-            f"All labels correct: {summary.all_labels_correct} of {summary.cases} cases "
-            f"({_percent(summary.all_labels_correct, summary.cases)})",
+            f"All labels correct: {summary.all_labels_correct.count} of {summary.cases} cases "
+            f"({_percent(summary.all_labels_correct.count, summary.cases)})",
             f"Binary Dice per case: {_describe(summary.binary_dice)}",
             f"Vertebra Dice per case: {_describe(summary.dice_per_case)}",
             "Dice and error are mean ± SD over reference vertebrae; missed vertebrae have Dice 0 and no error.",
