@@ -10,9 +10,9 @@ from nnunet_spine.dataset_conversion import converter
 from nnunet_spine.dataset_conversion.case import Choices, Found, Problem, Scan
 from nnunet_spine.dataset_conversion.corrections import Correction, read_corrections
 from nnunet_spine.dataset_conversion.dataset_json import dataset_json
-from nnunet_spine.dataset_conversion.manifest import manifest_text, problem_lines, report_lines
+from nnunet_spine.dataset_conversion.manifest import manifest_text, problem_lines, read_manifest, report_lines
 from nnunet_spine.dataset_conversion.prepare import FORMAT, Job, Record
-from nnunet_spine.dataset_conversion.splits import splits_for
+from nnunet_spine.dataset_conversion.splits import folds_of_parts, splits_for
 from nnunet_spine.dataset_conversion.target import RECEIPT, Target, is_finished
 from nnunet_spine.dataset_conversion.writer import (
     CaseJob,
@@ -58,7 +58,9 @@ class Plan:
         identity: what defines the dataset; a finished one is recognised by it.
         describe: records -> content of dataset.json.
         folds: "official" or a number.
-        splits_from: dataset folder whose splits_final.json is taken over instead.
+        splits_from: dataset folder whose splits_final.json is taken over instead; the cases made from one of its cases
+            (`scan` in the manifest) stand for that.
+        unit: what a case is, for the report.
         problems, remarks: of the generator.
         sources: where the data come from, for the receipt.
     """
@@ -72,6 +74,7 @@ class Plan:
     problems: Sequence[Problem] = ()
     remarks: Sequence[str] = ()
     sources: Sequence[str] = ()
+    unit: str = "scan"
 
 
 def plan_conversion(
@@ -136,7 +139,7 @@ def build(plan: Plan, run: Run) -> int:
         left_out = list(read_json(target.folder / RECEIPT).get("left_out", {}))
         were = f"{len(left_out)} case{'s were' if len(left_out) > 1 else ' was'} left out as bad: {', '.join(left_out)}"
         run.say(f"{target.folder} is complete, nothing to do{f' ({were})' if left_out else ''}")
-        return len(plan.jobs)
+        return len(read_manifest(target.folder / "manifest.csv"))
     if run.dry_run:
         records, problems = check_cases(plan.jobs, run.workers, run.progress)
         splits, sentence = _report(plan, records, [*plan.problems, *problems], run)
@@ -160,7 +163,7 @@ def _report(
 ) -> tuple[list[dict[str, list[str]]], str]:
     """Print what was found; stop on bad cases. Returns the folds and a sentence on them."""
     if records:
-        for line in report_lines(records, plan.remarks):
+        for line in report_lines(records, plan.remarks, plan.unit):
             run.say(line)
     if problems:
         run.complain(f"{len(problems)} bad case{'s' * (len(problems) > 1)}{' left out' if run.skip_bad else ''}:")
@@ -179,8 +182,11 @@ def _report(
     if plan.splits_from is None:
         return splits_for(training, plan.folds)
     path = plan.splits_from / "splits_final.json"
-    splits = read_json(path) if path.is_file() else []
-    return splits, f"folds as in {plan.splits_from.name}"
+    folds = read_json(path) if path.is_file() else []
+    parts: dict[str, list[str]] = {}
+    for record in records:
+        parts.setdefault(record.row.get("scan", record.case), []).append(record.case)
+    return folds_of_parts(folds, parts), f"folds as in {plan.splits_from.name}"
 
 
 def _write_top_level(

@@ -14,7 +14,7 @@ from nnunet_spine.dataset_conversion.convert import Plan
 from nnunet_spine.dataset_conversion.dataset_json import dataset_json
 from nnunet_spine.dataset_conversion.manifest import read_manifest
 from nnunet_spine.dataset_conversion.prepare import FORMAT, Record
-from nnunet_spine.dataset_conversion.target import RECEIPT, Target, existing_dataset
+from nnunet_spine.dataset_conversion.target import Target, vertebrae_dataset
 from nnunet_spine.errors import InputError
 from nnunet_spine.files import read_json, read_nifti, write_nifti
 
@@ -46,7 +46,7 @@ class DerivedJob:
         content = [FORMAT, self.row, self.label_set, str(self.source), stat.st_size, stat.st_mtime_ns]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
-    def run(self, folder: Path | None) -> Record:
+    def run(self, folder: Path | None) -> tuple[Record, ...]:
         labels, affine = read_nifti(self.source / self.label_path)
         table = lookup_table("nnunet", "region" if self.label_set == "regions" else self.label_set)
         if labels.dtype != np.uint8 or labels.max(initial=0) >= len(table):
@@ -57,9 +57,9 @@ class DerivedJob:
         row = {**self.row, "labels_after": " ".join(str(v) for v in np.unique(coarse).tolist() if v)}
         row |= {"image_stored": f"shared with {self.source.name}", "mask_stored": "written"}
         if folder is None:
-            return Record(self.case, row["patient"], row["split"], row)
+            return (Record(self.case, row["patient"], row["split"], row),)
         write_nifti(folder / self.label_path, coarse, affine)
-        return Record(self.case, row["patient"], row["split"], row, (self.label_path,))
+        return (Record(self.case, row["patient"], row["split"], row, (self.label_path,)),)
 
 
 def plan_derived(target: Target, source_number: int, label_set: str) -> Plan:
@@ -73,10 +73,7 @@ def plan_derived(target: Target, source_number: int, label_set: str) -> Plan:
     """
     if label_set == "vertebrae":
         raise InputError("--images-from with --labels vertebrae", "choose --labels regions or spine")
-    source = existing_dataset(target.raw, source_number)
-    receipt = read_json(source / RECEIPT)
-    if receipt["identity"].get("label_set") != "vertebrae":
-        raise InputError("not a vertebrae dataset", "give one with --images-from", source)
+    source, receipt = vertebrae_dataset(target.raw, source_number)
     jobs = [DerivedJob(source, row, label_set) for row in read_manifest(source / "manifest.csv")]
     identity = {"label_set": label_set, "format": FORMAT, "images_from": source.name, "source": receipt["identity"]}
     texts = read_json(source / "dataset.json")

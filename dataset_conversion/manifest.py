@@ -21,12 +21,12 @@ def manifest_text(records: Iterable[Record]) -> str:
     return out.getvalue()
 
 
-def report_lines(records: Sequence[Record], remarks: Iterable[str] = ()) -> Iterator[str]:
+def report_lines(records: Sequence[Record], remarks: Iterable[str] = (), unit: str = "scan") -> Iterator[str]:
     """What was found, in a few lines, then one line for each case with remarks."""
     patients = len({record.patient for record in records})
     counts = Counter(record.split for record in records)
     cohorts = Counter(f"{record.row['cohort']} {record.row['layout']}".strip() for record in records)
-    yield f"{len(records)} scans of {patients} patients: " + ", ".join(f"{counts[s]} {s}" for s in SPLITS)
+    yield f"{len(records)} {unit}s of {patients} patients: " + ", ".join(f"{counts[s]} {s}" for s in SPLITS)
     yield "from " + ", ".join(f"{name} {n}" for name, n in sorted(cohorts.items()))
     orientations = Counter(record.row["orientation"] for record in records)
     yield "orientations: " + ", ".join(f"{codes} {n}" for codes, n in orientations.most_common())

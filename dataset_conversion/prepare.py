@@ -49,8 +49,8 @@ class Job:
         content = [FORMAT, asdict(self.choices), asdict(self.scan), asdict(self.correction or Correction()), stats]
         return hashlib.sha256(json.dumps(content, default=str, sort_keys=True).encode()).hexdigest()
 
-    def run(self, folder: Path | None) -> "Record":
-        return prepare(self.scan, self.choices, self.correction, folder)
+    def run(self, folder: Path | None) -> "tuple[Record, ...]":
+        return (prepare(self.scan, self.choices, self.correction, folder),)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Folds for nnU-Net: the official split, or folds that keep the scans of a patient together."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from nnunet_spine.errors import InputError
 
@@ -31,6 +31,14 @@ def patient_folds(patient_of_case: Mapping[str, str], n_folds: int) -> list[Fold
         min(held_out, key=len).extend(cases[patient])
     everything = set(patient_of_case)
     return [{"train": sorted(everything - set(val)), "val": sorted(val)} for val in held_out]
+
+
+def folds_of_parts(folds: Sequence[Fold], parts: Mapping[str, Sequence[str]]) -> list[Fold]:
+    """Folds in which each case is replaced by the cases made from it; a case without any is left out."""
+    return [
+        {side: sorted(part for case in cases for part in parts.get(case, ())) for side, cases in fold.items()}
+        for fold in folds
+    ]
 
 
 def splits_for(cases: Mapping[str, tuple[str, str]], folds: str) -> tuple[list[Fold], str]:

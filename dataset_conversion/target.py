@@ -82,6 +82,19 @@ def existing_dataset(raw: str | Path, number: int) -> Path:
     return folders[0]
 
 
+def vertebrae_dataset(raw: str | Path, number: int) -> tuple[Path, dict]:
+    """Folder and receipt of a finished dataset of ours whose labels are vertebrae.
+
+    Raises:
+        InputError: none with this number, not written by this program, or with other labels.
+    """
+    folder = existing_dataset(raw, number)
+    receipt = read_json(folder / RECEIPT)
+    if receipt["identity"].get("label_set") != "vertebrae":
+        raise InputError("not a vertebrae dataset", "give the number of one", folder)
+    return folder, receipt
+
+
 def is_finished(target: Target, identity: Mapping[str, object]) -> bool:
     """Whether exactly this dataset already lies there, complete.
 

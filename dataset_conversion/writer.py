@@ -28,7 +28,7 @@ except ImportError:  # Windows: no lock
 
 
 class CaseJob(Protocol):
-    """Work on one case; picklable."""
+    """Work on one case of the source, of which one or several cases of the dataset come; picklable."""
 
     @property
     def case(self) -> str: ...
@@ -36,7 +36,7 @@ class CaseJob(Protocol):
     def signature(self) -> str:
         """Changes whenever the result would."""
 
-    def run(self, folder: Path | None) -> Record:
+    def run(self, folder: Path | None) -> tuple[Record, ...]:
         """Check the case, and write its files below `folder` unless that is None."""
 
 
@@ -49,7 +49,7 @@ def check_cases(jobs: Sequence[CaseJob], workers: int, progress: Progress) -> tu
     Returns:
         Records and problems, each sorted by case.
     """
-    return _sorted(progress(_results(jobs, None, workers), len(jobs)))
+    return _sorted(progress((result for _, result in _results(jobs, None, workers)), len(jobs)))
 
 
 def prepare_cases(
@@ -65,16 +65,16 @@ def prepare_cases(
     """
     done, left = [], []
     for job in jobs:
-        record = _stored_record(target, job)
-        (left.append(job) if record is None else done.append(record))
+        records = _stored_records(target, job)
+        (left.append(job) if records is None else done.append(records))
 
-    def results() -> Iterator[Record | Problem]:
+    def results() -> Iterator[tuple[Record, ...] | Problem]:
         yield from done
         signatures = {job.case: job.signature() for job in left}
-        for result in _results(left, target.staging / "dataset", workers):
-            if isinstance(result, Record):
-                content = {"signature": signatures[result.case], **asdict(result)}
-                write_json(_record_path(target, result.case), content)
+        for case, result in _results(left, target.staging / "dataset", workers):
+            if not isinstance(result, Problem):
+                content = {"signature": signatures[case], "records": [asdict(record) for record in result]}
+                write_json(_record_path(target, case), content)
             yield result
 
     return _sorted(progress(results(), len(jobs)))
@@ -140,33 +140,35 @@ def _record_path(target: Target, case: str) -> Path:
     return target.staging / "records" / f"{case}.json"
 
 
-def _stored_record(target: Target, job: CaseJob) -> Record | None:
+def _stored_records(target: Target, job: CaseJob) -> tuple[Record, ...] | None:
     path = _record_path(target, job.case)
     if not path.is_file():
         return None
     try:
         content = read_json(path)
-        signature = content.pop("signature")
-        record = Record(**{**content, "files": tuple(content["files"])})
+        signature = content["signature"]
+        records = tuple(Record(**{**record, "files": tuple(record["files"])}) for record in content["records"])
     except (InputError, TypeError, KeyError, AttributeError):
         return None
-    there = all((target.staging / "dataset" / name).exists() for name in record.files)
-    return record if there and signature == job.signature() else None
+    there = all((target.staging / "dataset" / name).exists() for record in records for name in record.files)
+    return records if there and signature == job.signature() else None
 
 
-def _attempt(job: CaseJob, folder: Path | None) -> Record | Problem:
+def _attempt(job: CaseJob, folder: Path | None) -> tuple[str, tuple[Record, ...] | Problem]:
     try:
-        return job.run(folder)
+        return job.case, job.run(folder)
     except WriteError:
         raise
     except InputError as error:
-        return Problem(job.case, str(error))
+        return job.case, Problem(job.case, str(error))
     except OSError as error:
-        return Problem(job.case, f"not readable ({error.strerror or error}): {error.filename or ''}")
+        return job.case, Problem(job.case, f"not readable ({error.strerror or error}): {error.filename or ''}")
 
 
-def _results(jobs: Sequence[CaseJob], folder: Path | None, workers: int) -> Iterator[Record | Problem]:
-    """Results in order of completion; one worker works in this process."""
+def _results(
+    jobs: Sequence[CaseJob], folder: Path | None, workers: int
+) -> Iterator[tuple[str, tuple[Record, ...] | Problem]]:
+    """Case of the source and its result, in order of completion; one worker works in this process."""
     if workers <= 1 or len(jobs) <= 1:
         yield from (_attempt(job, folder) for job in jobs)
         return
@@ -192,10 +194,11 @@ def _results(jobs: Sequence[CaseJob], folder: Path | None, workers: int) -> Iter
                 future.cancel()
 
 
-def _sorted(results: Iterator[Record | Problem]) -> tuple[list[Record], list[Problem]]:
+def _sorted(results: Iterator[tuple[Record, ...] | Problem]) -> tuple[list[Record], list[Problem]]:
     everything = list(results)
-    records = sorted((r for r in everything if isinstance(r, Record)), key=lambda r: r.case)
-    return records, sorted((p for p in everything if isinstance(p, Problem)), key=str)
+    problems = sorted((p for p in everything if isinstance(p, Problem)), key=str)
+    records = [record for result in everything if not isinstance(result, Problem) for record in result]
+    return sorted(records, key=lambda r: r.case), problems
 
 
 def available_workers(wanted: int | None) -> int:

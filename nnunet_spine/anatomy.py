@@ -127,14 +127,14 @@ def dataset_labels(kind: str = "vertebrae") -> dict[str, int]:
     """The `labels` entry of dataset.json, in order of label value.
 
     Args:
-        kind: "vertebrae" (26 levels), "regions" (cervical, thoracic, lumbar) or "spine".
+        kind: "vertebrae" (26 levels), "regions" (cervical, thoracic, lumbar), "spine", or "vertebra" (a single one).
     """
     if kind == "vertebrae":
         named = {level.name: level.nnunet_id for level in LEVELS}
     elif kind == "regions":
         named = {REGION_NAMES[r]: REGION_IDS[r] for r in REGIONS}
-    elif kind == "spine":
-        named = {"spine": 1}
+    elif kind in ("spine", "vertebra"):
+        named = {kind: 1}
     else:
-        raise InputError(f"label set '{kind}'; expected vertebrae, regions or spine")
+        raise InputError(f"label set '{kind}'; expected vertebrae, regions, spine or vertebra")
     return {"background": 0, **dict(sorted(named.items(), key=lambda item: item[1]))}

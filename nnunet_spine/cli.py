@@ -14,11 +14,18 @@ from nnunet_spine.commands import COMMANDS
 from nnunet_spine.errors import InputError
 
 
-def _common_options() -> argparse.ArgumentParser:
+def common_options(default: object = False) -> argparse.ArgumentParser:
+    """A parent parser with the options of every command.
+
+    Args:
+        default: `argparse.SUPPRESS` in a subcommand's subcommand, which must not undo what stands before its name.
+    """
     common = argparse.ArgumentParser(add_help=False)
     group = common.add_argument_group("everywhere")
-    group.add_argument("--quiet", action="store_true", help="no progress bars and no remarks, only results and errors")
-    group.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    group.add_argument(
+        "--quiet", action="store_true", default=default, help="no progress bars and no remarks, only results and errors"
+    )
+    group.add_argument("--debug", action="store_true", default=default, help="show the traceback of an error")
     return common
 
 
@@ -40,7 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
             name,
             help=module.HELP,
             description=module.HELP,
-            parents=[_common_options()],
+            parents=[common_options()],
             formatter_class=_Formatter,
         )
         module.add_arguments(subparser)

@@ -115,17 +115,21 @@ def link_or_copy(source: str | Path, path: str | Path, *, copy: bool = False) ->
     raise AssertionError("unreachable")
 
 
-def read_nifti(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
+def read_nifti(path: str | Path, slices: slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
     """Voxels of a 3-D NIfTI file in stored axis order, and its 4x4 affine (RAS mm; sform preferred).
 
     Voxels keep the stored type unless the header scales them.
+
+    Args:
+        slices: along the last axis, the slowest in the file; the rest is not kept in memory. The affine stays that of
+            the whole volume.
 
     Raises:
         InputError: missing, truncated, not NIfTI, or not 3-D.
     """
     image = open_nifti(path)
     try:
-        return np.asanyarray(image.dataobj), image.affine
+        return np.asanyarray(image.dataobj[..., slices]), image.affine
     except (OSError, EOFError, ValueError) as error:
         raise InputError(f"truncated or damaged voxel data ({error})", "fetch the file again", path) from error
     except Exception as error:  # zlib.error has no common base class with the above

@@ -2,6 +2,7 @@
 
 import nibabel as nib
 import numpy as np
+from scipy import ndimage
 
 
 def axis_codes(affine: np.ndarray) -> str:
@@ -61,6 +62,55 @@ def resample_nearest(
         index = np.rint(in_plane + k * to_source[:3, 2]).astype(np.int64)
         inside = np.all((index >= 0) & (index < array.shape), axis=-1)
         out[..., k][inside] = array[tuple(index[inside].T)]
+    return out
+
+
+def covered_box(
+    shape: tuple[int, ...], affine: np.ndarray, target_shape: tuple[int, ...], target_affine: np.ndarray
+) -> tuple[slice, slice, slice]:
+    """Box of a grid that holds every voxel needed to interpolate on another grid; empty slices where they lie apart.
+
+    Args:
+        shape, affine: the grid to be read.
+        target_shape, target_affine: the grid to be filled.
+    """
+    corners = np.stack(np.meshgrid(*[(0, n - 1) for n in target_shape], indexing="ij"), -1).reshape(-1, 3)
+    index = to_index(affine, to_world(target_affine, corners))
+    low = np.clip(np.floor(index.min(0)).astype(int) - 1, 0, shape)
+    high = np.clip(np.ceil(index.max(0)).astype(int) + 2, low, shape)
+    return tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+
+
+def resample_linear(
+    array: np.ndarray,
+    affine: np.ndarray,
+    shape: tuple[int, int, int],
+    target_affine: np.ndarray,
+    *,
+    outside: float = 0.0,
+) -> np.ndarray:
+    """Trilinear values of a 3-D array on another grid, through world space.
+
+    Args:
+        array: 3-D; only the part that the grid covers is touched.
+        affine: of `array`, 4x4, RAS mm.
+        shape, target_affine: the wanted grid.
+        outside: value beyond the outer faces of the outermost voxels.
+
+    Returns:
+        float32 array of `shape`.
+    """
+    to_source = np.linalg.inv(np.asarray(affine, float)) @ np.asarray(target_affine, float)
+    box = covered_box(array.shape, affine, shape, target_affine)
+    if any(s.start == s.stop for s in box):
+        return np.full(shape, outside, np.float32)
+    part = np.asarray(array[box], np.float32)
+    offset = to_source[:3, 3] - [s.start for s in box]
+    out = ndimage.affine_transform(part, to_source[:3, :3], offset, shape, np.float32, order=1, mode="nearest")
+    steps = np.ogrid[tuple(slice(n) for n in shape)]
+    for axis, n in enumerate(array.shape):
+        position = sum(to_source[axis, k] * step for k, step in enumerate(steps)) + to_source[axis, 3]
+        out[(position < -0.5) | (position > n - 0.5)] = outside
     return out
 
 

@@ -80,5 +80,5 @@ def test_dataset_labels_are_what_nnunet_accepts():
     for kind, n in (("vertebrae", 26), ("regions", 3), ("spine", 1)):
         assert list(anatomy.dataset_labels(kind).values()) == list(range(n + 1))
     assert anatomy.dataset_labels("vertebrae")["T13"] == 26
-    with pytest.raises(InputError, match="expected vertebrae, regions or spine"):
+    with pytest.raises(InputError, match="expected vertebrae, regions, spine or vertebra"):
         anatomy.dataset_labels("discs")

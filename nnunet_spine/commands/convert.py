@@ -1,11 +1,15 @@
-"""`nnunet-spine convert verse SRC [SRC ...] -d 710`."""
+"""`nnunet-spine convert verse SRC [SRC ...] -d 710` and `nnunet-spine convert vertebra-crops -d 710 -t 720`."""
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
 from nnunet_spine.errors import InputError
 
-HELP = "convert a public data set into an nnU-Net raw dataset; images are linked, sources are never changed"
+if TYPE_CHECKING:
+    from nnunet_spine.dataset_conversion.convert import Plan
+
+HELP = "make an nnU-Net raw dataset of a public data set, or of single vertebrae; sources are never changed"
 
 # Options that say how sources are read, and their defaults.
 _OF_SOURCES = {
@@ -22,15 +26,47 @@ _NAMES = {"vertebrae": "VerSe", "regions": "VerSeRegions", "spine": "VerSeSpine"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `nnunet-spine convert`."""
+    """One subcommand for each public data set, and `vertebra-crops`."""
+    from nnunet_spine.cli import common_options
     from nnunet_spine.dataset_conversion import CONVERTERS
 
-    parser.add_argument("converter", choices=sorted(CONVERTERS), help="the data set")
+    subparsers = parser.add_subparsers(dest="converter", metavar="what", required=True)
+    everywhere = {"parents": [common_options(argparse.SUPPRESS)], "formatter_class": parser.formatter_class}
+    for name in sorted(CONVERTERS):
+        text = f"{name}: images are linked, sources are never changed"
+        converter = subparsers.add_parser(name, help=text, description=text, **everywhere)
+        _add_data_set_arguments(converter)
+        converter.set_defaults(plan=_plan_data_set)
+    text = "64 x 112 x 96 crops of 1 mm around single vertebrae of a converted dataset, each with a binary label"
+    crops = subparsers.add_parser("vertebra-crops", help=text, description=text, **everywhere)
+    _add_crop_arguments(crops)
+    crops.set_defaults(plan=_plan_crops)
+
+
+def _add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-o", "--raw", metavar="DIR", help="folder of raw datasets (default: variable nnUNet_raw)")
+    parser.add_argument("--skip-bad", action="store_true", help="leave bad cases out and list them at the end")
+    parser.add_argument("--dry-run", action="store_true", help="check, print the report, write nothing")
+    parser.add_argument("-np", dest="workers", type=int, metavar="N", help="processes (default: cores, at most 8)")
+
+
+def _add_crop_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-d", "--dataset", type=int, required=True, metavar="ID", help="number of the vertebrae dataset to crop from"
+    )
+    parser.add_argument("-t", "--target", type=int, required=True, metavar="ID", help="number of the new dataset")
+    parser.add_argument(
+        "--levels", nargs="+", metavar="LEVEL", help="names of levels, or `all` (default: L2 L3 L4 L5)"
+    )
+    parser.add_argument("--name", default="VertebraCrops", help="dataset name")
+    _add_common_arguments(parser)
+
+
+def _add_data_set_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "sources", nargs="*", metavar="SRC", help="folders with the data, at any height; several are joined"
     )
     parser.add_argument("-d", "--dataset", type=int, required=True, metavar="ID", help="number of the nnU-Net dataset")
-    parser.add_argument("-o", "--raw", metavar="DIR", help="folder of raw datasets (default: variable nnUNet_raw)")
     parser.add_argument("--name", help="dataset name (default: VerSe, VerSeRegions or VerSeSpine)")
     parser.add_argument(
         "--labels", choices=sorted(_NAMES), default="vertebrae", help="26 levels, 3 regions, or 1 spine"
@@ -63,18 +99,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--verify", action="store_true", help="verify the checksum of every image (reads all of it)")
     parser.add_argument("--copy", action="store_true", help="copy files instead of linking them")
-    parser.add_argument("--skip-bad", action="store_true", help="leave bad cases out and list them at the end")
-    parser.add_argument("--dry-run", action="store_true", help="check, print the report, write nothing")
-    parser.add_argument("-np", dest="workers", type=int, metavar="N", help="processes (default: cores, at most 8)")
+    _add_common_arguments(parser)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Convert; see `nnunet_spine.dataset_conversion.convert`."""
-    from nnunet_spine.cli import drop_output
+def _plan_data_set(args: argparse.Namespace) -> "Plan":
     from nnunet_spine.dataset_conversion.case import Choices
-    from nnunet_spine.dataset_conversion.convert import Run, build, plan_conversion
+    from nnunet_spine.dataset_conversion.convert import plan_conversion
     from nnunet_spine.dataset_conversion.target import find_target
-    from nnunet_spine.dataset_conversion.writer import available_workers
 
     target = find_target(args.raw, args.dataset, args.name or _NAMES[args.labels])
     if args.images_from is not None:
@@ -88,23 +119,40 @@ def run(args: argparse.Namespace) -> int:
                     f"--{option.replace('_', '-')} together with --images-from, which takes over cases and folds",
                     "give it when the vertebrae dataset is converted",
                 )
-        plan = plan_derived(target, args.images_from, args.labels)
-    else:
-        if not args.sources:
-            raise InputError("no source folder", "give the folders with the data, or --images-from")
-        choices = Choices(
-            label_set=args.labels,
-            min_volume_mm3=args.min_volume,
-            remove_islands=args.remove_islands,
-            drop_labels=tuple(sorted(set(args.drop_labels))),
-            resample=args.resample,
-            verify=args.verify,
-            copy=args.copy,
-        )
-        plan = plan_conversion(
-            args.converter, args.sources, target, choices,
-            prefer=args.prefer, folds=args.folds, corrections=args.corrections,
-        )  # fmt: skip
+        return plan_derived(target, args.images_from, args.labels)
+    if not args.sources:
+        raise InputError("no source folder", "give the folders with the data, or --images-from")
+    choices = Choices(
+        label_set=args.labels,
+        min_volume_mm3=args.min_volume,
+        remove_islands=args.remove_islands,
+        drop_labels=tuple(sorted(set(args.drop_labels))),
+        resample=args.resample,
+        verify=args.verify,
+        copy=args.copy,
+    )
+    return plan_conversion(
+        args.converter, args.sources, target, choices,
+        prefer=args.prefer, folds=args.folds, corrections=args.corrections,
+    )  # fmt: skip
+
+
+def _plan_crops(args: argparse.Namespace) -> "Plan":
+    from nnunet_spine.anatomy import NAMES
+    from nnunet_spine.dataset_conversion.target import find_target
+    from nnunet_spine.dataset_conversion.vertebra_crops import DEFAULT_LEVELS, plan_crops
+
+    levels = NAMES if args.levels == ["all"] else args.levels or DEFAULT_LEVELS
+    return plan_crops(find_target(args.raw, args.target, args.name), args.dataset, levels)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Convert; see `nnunet_spine.dataset_conversion.convert`."""
+    from nnunet_spine.cli import drop_output
+    from nnunet_spine.dataset_conversion.convert import Run, build
+    from nnunet_spine.dataset_conversion.writer import available_workers
+
+    plan = args.plan(args)
 
     def progress(items, total):
         from tqdm import tqdm

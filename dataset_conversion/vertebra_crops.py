@@ -1,0 +1,132 @@
+"""Single-vertebra datasets: one crop for each vertebra of a vertebrae dataset, with that vertebra as the only label.
+
+For networks that segment the vertebra in the middle of their patch [Mita et al.]: L2 to L5 pooled, binary label,
+neighbours are background.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from nnunet_spine import centroids, crops
+from nnunet_spine.anatomy import BY_NAME, BY_NNUNET_ID, NAMES, sort_cranio_caudal
+from nnunet_spine.dataset_conversion.convert import Plan
+from nnunet_spine.dataset_conversion.dataset_json import dataset_json
+from nnunet_spine.dataset_conversion.manifest import read_manifest
+from nnunet_spine.dataset_conversion.prepare import FORMAT, Record
+from nnunet_spine.dataset_conversion.target import Target, vertebrae_dataset
+from nnunet_spine.errors import InputError
+from nnunet_spine.files import read_json, read_nifti, write_nifti
+
+DEFAULT_LEVELS = ("L2", "L3", "L4", "L5")
+
+
+@dataclass(frozen=True)
+class CropsJob:
+    """The crops of one scan; picklable.
+
+    Attributes:
+        source: folder of the vertebrae dataset.
+        row: the scan's line in its manifest.
+        levels: names of the levels to crop.
+    """
+
+    source: Path
+    row: dict[str, str]
+    levels: tuple[str, ...]
+
+    @property
+    def case(self) -> str:
+        return self.row["case"]
+
+    @property
+    def ending(self) -> str:
+        return "Ts" if self.row["split"] == "test" else "Tr"
+
+    @property
+    def image_path(self) -> Path:
+        return self.source / f"images{self.ending}/{self.case}_0000.nii.gz"
+
+    @property
+    def label_path(self) -> Path:
+        return self.source / f"labels{self.ending}/{self.case}.nii.gz"
+
+    def signature(self) -> str:
+        stats = [(s.st_size, s.st_mtime_ns) for s in (self.image_path.stat(), self.label_path.stat())]
+        content = [FORMAT, self.row, self.levels, str(self.source), stats, crops.CROP_SHAPE, crops.CROP_SPACING_MM]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+    def run(self, folder: Path | None) -> tuple[Record, ...]:
+        labels, affine = read_nifti(self.label_path)
+        if labels.dtype != np.uint8 or labels.max(initial=0) > max(BY_NNUNET_ID):
+            raise InputError("not a label file of a vertebrae dataset", "convert it again", self.label_path)
+        wanted = {BY_NAME[name].nnunet_id for name in self.levels}
+        boxes = {value: box for value, box in centroids.label_boxes(labels).items() if value in wanted}
+        measured = centroids.measure(labels, affine, boxes)
+        if not measured:
+            return ()
+        if folder is not None:
+            slices = crops.slices_of_crops(labels.shape, affine, [point.body_mm for point in measured.values()])
+            image, image_affine = read_nifti(self.image_path, slices)
+            image_affine = crops.shifted(image_affine, (slice(0, None), slice(0, None), slices))
+        records = []
+        for value, point in measured.items():
+            name = BY_NNUNET_ID[value].name
+            record = self._record(name, point, labels[boxes[value]] == value, crops.shifted(affine, boxes[value]))
+            if folder is not None:
+                target = crops.crop_affine(point.body_mm)
+                write_nifti(folder / record.files[0], crops.crop_image(image, image_affine, point.body_mm), target)
+                write_nifti(folder / record.files[1], crops.crop_label(labels, affine, value, point.body_mm), target)
+            records.append(record)
+        return tuple(records)
+
+    def _record(self, name: str, point: centroids.Centroid, mask: np.ndarray, affine: np.ndarray) -> Record:
+        case = f"{self.case}_{name}"
+        row = {
+            "case": case,
+            "scan": self.case,
+            **{key: self.row[key] for key in ("patient", "split", "cohort", "layout")},
+            "level": name,
+            "body_centre_mm": " ".join(f"{value:.3f}" for value in point.body_mm),
+            "volume_mm3": round(point.volume_mm3, 1),
+            "share_inside": round(crops.share_inside(mask, affine, point.body_mm), 4),
+            "orientation": "RAS",
+            "spacing_mm": "x".join([f"{crops.CROP_SPACING_MM:g}"] * 3),
+            "shape": "x".join(map(str, crops.CROP_SHAPE)),
+            "islands": "",
+            "flags": "touches the border of the scan" if point.touches_border else "",
+        }
+        files = (f"images{self.ending}/{case}_0000.nii.gz", f"labels{self.ending}/{case}.nii.gz")
+        return Record(case, self.row["patient"], self.row["split"], row, files)
+
+
+def plan_crops(target: Target, source_number: int, levels: Sequence[str] = DEFAULT_LEVELS) -> Plan:
+    """Plan the single-vertebra dataset of a finished vertebrae dataset; the crops of a scan follow its fold.
+
+    Raises:
+        InputError: no such vertebrae dataset, or unknown levels.
+    """
+    if unknown := [name for name in levels if name not in BY_NAME]:
+        raise InputError(f"--levels {' '.join(unknown)}", f"give `all`, or some of {' '.join(NAMES)}")
+    source, receipt = vertebrae_dataset(target.raw, source_number)
+    chosen = tuple(sort_cranio_caudal(set(levels)))
+    jobs = [CropsJob(source, row, chosen) for row in read_manifest(source / "manifest.csv")]
+    identity = {
+        "label_set": "vertebra",
+        "format": FORMAT,
+        "levels": list(chosen),
+        "crop_shape": list(crops.CROP_SHAPE),
+        "crops_from": source.name,
+        "source": receipt["identity"],
+    }
+    texts = read_json(source / "dataset.json")
+
+    def describe(records: Sequence[Record]) -> dict[str, object]:
+        n_training = sum(record.split != "test" for record in records)
+        return dataset_json("vertebra", n_training, name=target.name, **{k: texts[k] for k in ("licence", "reference")})
+
+    return Plan(target, jobs, identity, describe, splits_from=source, sources=[str(source)], unit="crop")
