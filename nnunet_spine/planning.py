@@ -39,6 +39,8 @@ class PlanOptions:
         architecture: dotted name of the network whose memory counts; None for the plain U-Net.
         architecture_kwargs: its options beyond the plans' own.
         spacing_mm: target spacing cranio-caudal, antero-posterior, left-right; None for the data's median.
+        patch_size: voxels cranio-caudal, antero-posterior, left-right, whatever the memory; the 2d configuration takes
+            its slices' axes. None leaves it to nnU-Net.
         sagittal: slices of the 2d configuration are sagittal whatever the spacing.
         cpu: small network and patch for training in minutes on a few CPU cores.
     """
@@ -46,6 +48,7 @@ class PlanOptions:
     architecture: str | None = None
     architecture_kwargs: Mapping[str, Any] = field(default_factory=dict)
     spacing_mm: tuple[float, float, float] | None = None
+    patch_size: tuple[int, int, int] | None = None
     sagittal: bool = False
     cpu: bool = False
 
@@ -74,6 +77,44 @@ class SpinePlanner(ExperimentPlanner):
         if not self.options.sagittal:
             return super().determine_transpose()
         return SAGITTAL_FIRST, [int(i) for i in np.argsort(SAGITTAL_FIRST)]
+
+    def get_plans_for_configuration(
+        self, spacing, median_shape, data_identifier, approximate_n_voxels_dataset, _cache
+    ) -> dict:
+        """nnU-Net's configuration, with the patch that was asked for and the batch that fits beside it.
+
+        Raises:
+            InputError: the patch does not survive the strides of the network.
+        """
+        arguments = data_identifier, approximate_n_voxels_dataset, _cache
+        if self.options.patch_size is None:
+            return super().get_plans_for_configuration(spacing, median_shape, *arguments)
+        patch_size = [self.options.patch_size[axis] for axis in self.determine_transpose()[0]][-len(spacing) :]
+        # nnU-Net starts from the median shape and makes it smaller until it fits the memory.
+        memory_gb, self.UNet_vram_target_GB = self.UNet_vram_target_GB, 1e6
+        plan = super().get_plans_for_configuration(spacing, patch_size, *arguments)
+        self.UNet_vram_target_GB = memory_gb
+        if list(plan["patch_size"]) != patch_size:
+            text = " x ".join(str(n) for n in plan["patch_size"])
+            raise InputError(
+                f"patch {' x '.join(map(str, patch_size))} does not fit the network's strides",
+                f"the nearest that does at this spacing is {text}",
+            )
+        architecture = plan["architecture"]
+        need = self.static_estimate_VRAM_usage(
+            patch_size,
+            len(self.dataset_json["channel_names"]),
+            len(self.dataset_json["labels"]),
+            architecture["network_class_name"],
+            architecture["arch_kwargs"],
+            architecture["_kw_requires_import"],
+        )
+        of = "2d" if len(spacing) == 2 else "3d"
+        reference = getattr(self, f"UNet_reference_val_{of}") * getattr(self, f"UNet_reference_val_corresp_bs_{of}")
+        fits = round(reference / need * memory_gb / self.UNet_reference_val_corresp_GB)
+        plan["batch_size"] = max(self.UNet_min_batch_size, min(plan["batch_size"], fits))
+        plan["median_image_size_in_voxels"] = median_shape
+        return plan
 
     def save_plans(self, plans: dict) -> None:
         """Write the plans, unless data were preprocessed by other plans of this name.

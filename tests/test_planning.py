@@ -68,6 +68,22 @@ def test_spacing_is_taken_as_given(planned):
     np.testing.assert_allclose(sorted(plans["configurations"]["3d_fullres"]["spacing"]), [1.0, 1.5, 2.0])
 
 
+def test_patch_is_taken_as_given_and_the_batch_fits_beside_it(planned):
+    options = PlanOptions(spacing_mm=(1.0,) * 3, patch_size=(64, 112, 96), sagittal=True)
+    small, large = (plan(options, gb)["configurations"] for gb in (1, 24))
+    for configurations in (small, large):
+        assert configurations["3d_fullres"]["patch_size"] == (96, 64, 112)  # sagittal slices first
+        assert configurations["2d"]["patch_size"] == (64, 112)
+        assert configurations["3d_fullres"]["architecture"]["arch_kwargs"]["n_stages"] == 5
+    assert small["3d_fullres"]["batch_size"] == 2 < large["3d_fullres"]["batch_size"]
+    assert small["2d"]["batch_size"] < large["2d"]["batch_size"]
+
+
+def test_a_patch_that_the_strides_change_is_refused(planned):
+    with pytest.raises(InputError, match="patch 60 x 112 x 97 does not fit .* 64 x 112 x 112"):
+        plan(PlanOptions(spacing_mm=(1.0,) * 3, patch_size=(60, 112, 97)))
+
+
 @pytest.mark.parametrize("configuration", ["2d", "3d_fullres"])
 def test_memory_is_that_of_our_network(planned, configuration):
     ours, plain = (plan(o, 4)["configurations"][configuration] for o in (OURS, PlanOptions()))
@@ -134,6 +150,7 @@ def test_command_prints_the_plan_and_what_comes_next(planned, capsys):
         (["-d", "999"], "no dataset '999'"),
         (["-d", "5", "--spacing", "1", "2"], "expected one or three positive numbers"),
         (["-d", "5", "--spacing", "0"], "expected one or three positive numbers"),
+        (["-d", "5", "--patch", "64", "112", "0"], "expected three numbers of at least 8"),
         (["-d", "5", "--gpu-memory", "-1"], "expected a positive number of GB"),
         (["-d", "5", "-p", "a/b"], "plans name 'a/b'"),
         (["-d", "5", "-tr", "NoTrainer"], "no trainer 'NoTrainer'"),

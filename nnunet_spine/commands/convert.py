@@ -55,9 +55,7 @@ def _add_crop_arguments(parser: argparse.ArgumentParser) -> None:
         "-d", "--dataset", type=int, required=True, metavar="ID", help="number of the vertebrae dataset to crop from"
     )
     parser.add_argument("-t", "--target", type=int, required=True, metavar="ID", help="number of the new dataset")
-    parser.add_argument(
-        "--levels", nargs="+", metavar="LEVEL", help="names of levels, or `all` (default: L2 L3 L4 L5)"
-    )
+    parser.add_argument("--levels", nargs="+", metavar="LEVEL", help="names of levels, or `all` (default: L2 L3 L4 L5)")
     parser.add_argument("--name", default="VertebraCrops", help="dataset name")
     _add_common_arguments(parser)
 

@@ -22,6 +22,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="target spacing in mm: one number, or cranio-caudal antero-posterior left-right; unset: the median",
     )
     parser.add_argument(
+        "--patch",
+        nargs=3,
+        type=int,
+        metavar="VOXELS",
+        help="patch size cranio-caudal, antero-posterior, left-right, e.g. 64 112 96 for vertebra crops (with "
+        "--spacing 1); unset: what fits the memory",
+    )
+    parser.add_argument(
         "--sagittal", action="store_true", help="slices of the 2d configuration are sagittal whatever the spacing"
     )
     parser.add_argument("--gpu-memory", type=float, default=8.0, metavar="GB", help="memory of the GPU to plan for")
@@ -35,6 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     spacing_mm = _spacing(args.spacing)
+    if args.patch and min(args.patch) < 8:
+        raise InputError(f"--patch {' '.join(map(str, args.patch))}; expected three numbers of at least 8")
     if args.gpu_memory <= 0:
         raise InputError(f"--gpu-memory {args.gpu_memory:g}; expected a positive number of GB")
     from nnunet_spine.planning import CPU_MEMORY_GB, CPU_SPACING_MM, PlanOptions, plan_dataset
@@ -45,6 +55,7 @@ def run(args: argparse.Namespace) -> None:
         architecture=trainer.architecture,
         architecture_kwargs=trainer.architecture_kwargs,
         spacing_mm=spacing_mm or (CPU_SPACING_MM if args.cpu else None),
+        patch_size=tuple(args.patch) if args.patch else None,
         sagittal=args.sagittal,
         cpu=args.cpu,
     )
