@@ -133,7 +133,7 @@ def read_annotation(
     scores = {}
     for frame, indices in frames(codes, points, labels.shape, affine).items():
         asked = [label for label in indices if label in centroids and label not in ring_labels]
-        hits = [_near(labels, label, indices[label], affine) for label in asked]
+        hits = [near_label(labels, label, indices[label], affine) for label in asked]
         away = [np.linalg.norm(to_world(affine, indices[a]) - centroids[a].mask_mm) for a in asked]
         # Without a label to ask, a file with a direction element is taken at its word.
         rate = float(np.mean(hits)) if hits else float(frame == "voxel" and bool(codes))
@@ -152,7 +152,7 @@ def read_annotation(
     return Annotation(world, frame, scores[frame][0])
 
 
-def _near(labels: np.ndarray, value: int, index: np.ndarray, affine: np.ndarray, distance_mm: float = 5.0) -> bool:
+def near_label(labels: np.ndarray, value: int, index: np.ndarray, affine: np.ndarray, distance_mm: float = 5.0) -> bool:
     """Whether a voxel of the label lies within a distance; a whole-mask centroid may lie in the spinal canal."""
     spacing = spacing_mm(affine)
     low = np.maximum(np.ceil(index - distance_mm / spacing), 0).astype(int)

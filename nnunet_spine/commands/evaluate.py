@@ -1,0 +1,115 @@
+"""`nnunet-spine evaluate -p PRED -g REF -o OUT`."""
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+from nnunet_spine.errors import InputError
+
+HELP = "score predicted label maps against masks or centres: JSON, CSV, Markdown and LaTeX tables"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `nnunet-spine evaluate`."""
+    parser.add_argument(
+        "-p", "--predictions", action="append", required=True, metavar="[NAME=]PATH",
+        help="label map or folder of label maps; several, each with a name, are compared side by side",
+    )  # fmt: skip
+    parser.add_argument(
+        "-g", "--references", nargs="+", type=Path, default=[], metavar="PATH",
+        help="reference masks, centroid files (ours or VerSe's), or a folder with both",
+    )  # fmt: skip
+    parser.add_argument(
+        "-c", "--centroids", type=Path, metavar="PATH", help="reference centres, beside or instead of masks"
+    )
+    parser.add_argument("-i", "--images", type=Path, metavar="PATH", help="CT scans; recorded for pictures and reports")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for the results")
+    parser.add_argument(
+        "--prediction-labels", default="nnunet", metavar="TABLE",
+        help="what label values mean: nnunet, verse (28 is T13), totalsegmentator (version 2, multi-label file), a "
+        "dataset.json, or auto",
+    )  # fmt: skip
+    parser.add_argument("--reference-labels", default="nnunet", metavar="TABLE", help="the same for reference masks")
+    parser.add_argument("--only-common", action="store_true", help="references without a prediction are no failures")
+    parser.add_argument(
+        "--grid", choices=("native", "1mm"), default="native", help="the reference's grid, or 1 mm as VerSe's script"
+    )
+    parser.add_argument(
+        "--center", choices=("mask", "body"), default="mask",
+        help="centre of a vertebra: centroid of its mask, or centre of its body (8-15 mm apart)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--radius", type=float, default=20.0, metavar="MM", help="largest distance of identified levels"
+    )
+    parser.add_argument("--nsd-tolerance", type=float, default=1.0, metavar="MM", help="of the surface Dice (NSD)")
+    parser.add_argument(
+        "--miss-penalty", type=float, default=1000.0, metavar="MM", help="error of a missed vertebra in d_mean over all"
+    )
+    parser.add_argument("--bootstrap", type=int, default=2000, metavar="N", help="draws for the 95 %% intervals")
+    parser.add_argument("--seed", type=int, default=0, help="of the draws")
+    parser.add_argument(
+        "-np", dest="workers", type=int, metavar="N", help="processes (default: by cores and memory, at most 4)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate; see `nnunet_spine.evaluation`. Exit code 1 if a case failed."""
+    from tqdm import tqdm
+
+    from nnunet_spine.evaluation import Request, Run, case_table, evaluate, overview, write_comparison, write_evaluation
+    from nnunet_spine.scores import Settings
+
+    methods = _methods(args.predictions)
+    references = (*args.references, *([args.centroids] if args.centroids else []))
+    if not references:
+        raise InputError("no reference", "give masks or centroid files with -g, or centroid files with -c")
+    settings = Settings(
+        center=args.center,
+        identification_radius_mm=args.radius,
+        nsd_tolerance_mm=args.nsd_tolerance,
+        miss_penalty_mm=args.miss_penalty,
+        bootstrap_draws=args.bootstrap,
+        bootstrap_seed=args.seed,
+    )
+    request = Request(
+        references, args.images, settings, args.prediction_labels, args.reference_labels, args.grid, args.only_common
+    )
+
+    def say(line: str) -> None:
+        if not args.quiet:
+            print(line, file=sys.stderr)
+
+    def progress(items, total):
+        return tqdm(items, total=total, unit="case", disable=args.quiet or not sys.stderr.isatty())
+
+    done = []
+    for name, prediction in methods.items():
+        folder = args.output / name if name else args.output
+        evaluation = evaluate(prediction, request, folder, Run(args.workers, say, progress), method=name)
+        write_evaluation(evaluation, folder)
+        done.append(evaluation)
+    if len(done) > 1:
+        write_comparison(done, args.output)
+    elif not args.quiet and done[0].scores:
+        print(f"{case_table(done[0].scores)}\n")
+    print(overview(done))
+    failures = [(evaluation.method, failure) for evaluation in done for failure in evaluation.failures]
+    for method, failure in failures:
+        print(f"nnunet-spine evaluate: {method + ': ' if method else ''}{failure}", file=sys.stderr)
+    say(f"results: {args.output}")
+    return 1 if failures else 0
+
+
+def _methods(values: list[str]) -> dict[str, Path]:
+    """Name -> path; the name is "" for a single unnamed one."""
+    methods = {}
+    for value in values:
+        match = re.fullmatch(r"([A-Za-z0-9][A-Za-z0-9_.+-]*)=(.+)", value)
+        name, path = (match[1], match[2]) if match and not Path(value).exists() else ("", value)
+        if name in methods or ("" in methods and methods):
+            raise InputError(f"two predictions {'called ' + name if name else 'without a name'}", "give -p NAME=PATH")
+        methods[name] = Path(path)
+    if "" in methods and len(methods) > 1:
+        raise InputError("several predictions, one without a name", "give each as -p NAME=PATH")
+    return methods

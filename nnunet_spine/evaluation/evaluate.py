@@ -1,0 +1,135 @@
+"""Evaluation of one or several methods: pair, score, write."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nnunet_spine.dataset_conversion.masks import read_mask
+from nnunet_spine.errors import InputError
+from nnunet_spine.evaluation.case_job import CaseJob
+from nnunet_spine.evaluation.label_ids import NNUNET, LabelTable, find_table, present_values, recognise_table
+from nnunet_spine.evaluation.pairing import Pairs, pair
+from nnunet_spine.evaluation.record import Evaluation
+from nnunet_spine.evaluation.workers import Failure, choose_workers, score_jobs
+from nnunet_spine.scores import CaseScore, Settings, summarise_cohort
+from nnunet_spine.streams import volume_info
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to evaluate, and how.
+
+    Attributes:
+        references: files or folders with masks, centroid files, or both.
+        images: file or folder with CT scans, only recorded.
+        settings: of the scores.
+        prediction_labels, reference_labels: a name or path for `find_table`, or "auto".
+        grid: "native" or "1mm".
+        only_common: references without a prediction are no failures.
+    """
+
+    references: tuple[Path, ...]
+    images: Path | None = None
+    settings: Settings = field(default_factory=Settings)
+    prediction_labels: str = "nnunet"
+    reference_labels: str = "nnunet"
+    grid: str = "native"
+    only_common: bool = False
+
+
+@dataclass(frozen=True)
+class Run:
+    """How an evaluation runs; changes nothing about its result.
+
+    Attributes:
+        workers: processes; None: chosen from cores and memory.
+        say: prints a remark.
+        progress: wraps an iterator of known length.
+    """
+
+    workers: int | None = None
+    say: Callable[[str], None] = print
+    progress: Callable[[Iterator, int], Iterator] = lambda items, total: items
+
+
+def evaluate(prediction: Path, request: Request, folder: Path, run: Run, *, method: str = "") -> Evaluation:
+    """Score the predictions of one method.
+
+    Args:
+        prediction: file or folder with label maps.
+        folder: finished cases are kept in its subfolder `cases`.
+        method: name, where there are several.
+
+    Raises:
+        InputError: the input as a whole is unusable. What is wrong with single cases is in the result's failures.
+    """
+    pairs = pair(prediction, request.references, request.images)
+    for line in _unpaired(pairs, request.only_common):
+        run.say(line)
+    tables = (
+        _table(request.prediction_labels, [c.prediction for c in pairs.cases], prediction, "prediction", run.say),
+        _table(request.reference_labels, [c.mask for c in pairs.cases if c.mask], request.references[0], "reference",
+               run.say),
+    )  # fmt: skip
+    jobs = [CaseJob(files, request.settings, *tables, request.grid) for files in pairs.cases]
+    results = score_jobs(jobs, folder / "cases", choose_workers(jobs, run.workers))
+    done: dict[str, CaseScore] = {}
+    failures = [] if request.only_common else [
+        Failure(case, str(path), "no prediction for this reference. Add it, or use --only-common")
+        for case, path in pairs.without_prediction.items()
+    ]  # fmt: skip
+    for result in run.progress(results, len(jobs)):
+        if isinstance(result, Failure):
+            failures.append(result)
+        else:
+            done[result.case] = result
+    files = tuple(f for f in pairs.cases if f.case in done)
+    scores = tuple(done[f.case] for f in files)
+    return Evaluation(
+        method=method,
+        files=files,
+        scores=scores,
+        failures=tuple(sorted(failures, key=lambda f: f.case)),
+        settings=request.settings,
+        tables=(tables[0].name, tables[1].name),
+        grid=request.grid,
+        summary=summarise_cohort(scores, request.settings),
+    )
+
+
+def _unpaired(pairs: Pairs, only_common: bool) -> Iterator[str]:
+    if pairs.without_reference:
+        yield f"{_count(pairs.without_reference)} no reference: {_names(pairs.without_reference)}"
+    if pairs.without_prediction and only_common:
+        yield f"{_count(pairs.without_prediction)} no prediction and {_left_out(pairs.without_prediction)}"
+
+
+def _count(cases: Sequence | dict) -> str:
+    return f"{len(cases)} case{'s have' if len(cases) > 1 else ' has'}"
+
+
+def _left_out(cases: dict[str, Path]) -> str:
+    return f"{'are' if len(cases) > 1 else 'is'} left out: {_names(cases)}"
+
+
+def _names(cases: dict[str, Path]) -> str:
+    return ", ".join(list(cases)[:5]) + (", ..." if len(cases) > 5 else "")
+
+
+def _table(wanted: str, masks: Sequence[Path], place: Path, role: str, say: Callable[[str], None]) -> LabelTable:
+    if wanted != "auto":
+        return find_table(wanted)
+    if not masks:  # reference centres only: their files say what they mean
+        return NNUNET
+    values = []
+    for path in masks:
+        try:
+            values.append(present_values(read_mask(volume_info(path)).array))
+        except InputError:  # reported when the case is scored
+            continue
+    try:
+        table = recognise_table(values, place if place.is_dir() else place.parent)
+    except InputError as error:
+        raise InputError(error.found, f"name the table with --{role}-labels instead of auto", place) from None
+    say(f"{role} labels: {table.name} (found in {len(values)} mask{'s' * (len(values) > 1)})")
+    return table

@@ -1,0 +1,124 @@
+"""Label maps on one grid: reading, reorienting, resampling by nearest neighbour."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from nnunet_spine import geometry
+from nnunet_spine.dataset_conversion.masks import read_mask
+from nnunet_spine.errors import InputError
+from nnunet_spine.evaluation.label_ids import LabelTable
+from nnunet_spine.streams import volume_info
+
+GRID_TOLERANCE_MM = 0.1
+_REMARKABLE_LOSS = 0.001
+_SAMPLE = 100_000  # voxels that decide which share of the labels lies outside
+
+
+@dataclass(frozen=True)
+class LabelMap:
+    """A label map in the world.
+
+    Attributes:
+        labels: uint8 nnU-Net ids, stored axis order.
+        affine: voxel index -> RAS mm.
+        notes: what was done to it on reading.
+    """
+
+    labels: np.ndarray
+    affine: np.ndarray
+    notes: tuple[str, ...] = ()
+
+
+def read_label_map(path: str | Path, table: LabelTable, role: str) -> LabelMap:
+    """Read a NIfTI mask and bring its values to nnU-Net ids.
+
+    Args:
+        role: "prediction" or "reference", for notes and messages.
+
+    Raises:
+        InputError: unreadable, truncated, not whole numbers, or values that the table lacks.
+    """
+    info = volume_info(path)
+    mask = read_mask(info)
+    try:
+        dropped = table.to_nnunet(mask.array)
+    except InputError as error:
+        raise InputError(error.found, error.cure.format(role=role), path) from None
+    notes = [f"{role}: {flag}" for flag in mask.flags if "NaN" in flag]
+    if dropped:
+        shown = ", ".join(dropped) if len(dropped) < 4 else f"{len(dropped)} structures that are no vertebrae"
+        notes.append(f"{role}: {shown} left out")
+    return LabelMap(mask.array, info.affine, tuple(notes))
+
+
+def to_grid(moving: LabelMap, shape: tuple[int, ...], affine: np.ndarray, role: str = "prediction") -> LabelMap:
+    """A label map on another grid of the same world.
+
+    Corners that agree within 0.1 mm are the same grid. Otherwise axes are permuted and flipped where that gives the
+    grid; else values are taken from the nearest voxel. Both are noted.
+
+    Raises:
+        InputError: the volumes, or all labels and the target volume, lie apart.
+    """
+    same = moving.labels.shape == tuple(shape)
+    if same and geometry.corner_distance_mm(shape, moving.affine, affine) <= GRID_TOLERANCE_MM:
+        return LabelMap(moving.labels, affine, moving.notes)
+    own, wanted = geometry.axis_codes(moving.affine), geometry.axis_codes(affine)
+    turned, turned_affine = geometry.reorient(moving.labels, moving.affine, wanted)
+    if turned.shape == tuple(shape) and geometry.corner_distance_mm(shape, turned_affine, affine) <= GRID_TOLERANCE_MM:
+        return LabelMap(np.asfortranarray(turned), affine, (*moving.notes, f"{role} reoriented from {own} to {wanted}"))
+    note = f"{role} resampled by nearest neighbour from {describe_grid(moving.labels.shape, moving.affine)}"
+    labels, kept = _resample(moving, shape, affine)
+    if kept < 1 - _REMARKABLE_LOSS:
+        note += f"; {100 * (1 - kept):.2g} % of its labelled volume lies outside"
+    return LabelMap(labels, affine, (*moving.notes, note))
+
+
+def isotropic_grid(shape: tuple[int, ...], affine: np.ndarray, spacing_mm: float) -> tuple[tuple[int, ...], np.ndarray]:
+    """The grid of another voxel size with the same axes and centre, as VerSe's script resamples to 1 mm."""
+    own = geometry.spacing_mm(affine)
+    shape = np.asarray(shape)
+    new = tuple(int(n) for n in np.rint((shape - 1) * own / spacing_mm) + 1)
+    return new, nib.affines.rescale_affine(affine, tuple(shape), (spacing_mm,) * 3, new)
+
+
+def describe_grid(shape: tuple[int, ...], affine: np.ndarray) -> str:
+    """E.g. "122x101x112 voxels of 3x3x3 mm, RAS"."""
+    size, step = "x".join(map(str, shape)), "x".join(f"{s:.3g}" for s in geometry.spacing_mm(affine))
+    return f"{size} voxels of {step} mm, {geometry.axis_codes(affine)}"
+
+
+def _resample(moving: LabelMap, shape: tuple[int, ...], affine: np.ndarray) -> tuple[np.ndarray, float]:
+    """Labels on the grid, and the share of labelled voxels whose centre lies in it."""
+    out = np.zeros(shape, np.uint8, order="F")
+    if not _touch(moving.labels.shape, moving.affine, shape, affine):
+        raise InputError("different world frame: prediction and reference do not overlap", "check both headers")
+    box = geometry.bounding_box(moving.labels)
+    if box is None:
+        return out, 1.0
+    labelled = np.flatnonzero(moving.labels[box])
+    sample = labelled[:: 1 + labelled.size // _SAMPLE]
+    voxels = np.stack(np.unravel_index(sample, moving.labels[box].shape), -1) + [s.start for s in box]
+    index = geometry.to_index(affine, geometry.to_world(moving.affine, voxels))
+    kept = float(np.all((index > -0.5) & (index < np.asarray(shape) - 0.5), axis=1).mean())
+    if kept == 0:
+        raise InputError("different world frame: no label lies inside the other volume", "check both headers")
+    # One voxel of the source more to each side: the outermost labels reach half a voxel beyond their centres.
+    padded = np.array(moving.affine, float)
+    padded[:3, 3] = geometry.to_world(moving.affine, [s.start - 1 for s in box])
+    part = geometry.covered_box(shape, affine, tuple(s.stop - s.start + 2 for s in box), padded)
+    shifted = np.array(affine, float)
+    shifted[:3, 3] = geometry.to_world(affine, [s.start for s in part])
+    size = tuple(s.stop - s.start for s in part)
+    out[part] = geometry.resample_nearest(moving.labels, moving.affine, size, shifted)
+    return out, kept
+
+
+def _touch(shape: tuple[int, ...], affine: np.ndarray, other: tuple[int, ...], other_affine: np.ndarray) -> bool:
+    """Whether two volumes share a point, by a lattice of 33 points along each axis of the second one."""
+    steps = [np.linspace(-0.5, n - 0.5, 33) for n in other]
+    index = geometry.to_index(affine, geometry.to_world(other_affine, np.stack(np.meshgrid(*steps), -1)))
+    return bool(np.all((index >= -0.5) & (index <= np.asarray(shape) - 0.5), axis=-1).any())

@@ -1,0 +1,192 @@
+"""Which files belong to one case: predictions, references and images paired by name."""
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from nnunet_spine.dataset_conversion.verse_names import parse_name
+from nnunet_spine.errors import InputError
+from nnunet_spine.evaluation.points import looks_like_points
+
+_MASK_SUFFIXES = ("_seg-vert_msk", "_seg", "_msk", "_mask")
+_IMAGE_SUFFIXES = ("_0000", "_ct")
+_POINT_SUFFIXES = ("_seg-subreg_ctd", "_seg-vert_ctd", "_subreg_ctd", "_iso-ctd", "-iso-ctd", "_ctd")
+
+
+@dataclass(frozen=True)
+class CaseFiles:
+    """The files of one case.
+
+    Attributes:
+        case: its name.
+        prediction: label map.
+        mask, points: reference label map and centroid file; at least one is there.
+        image: CT, only recorded.
+    """
+
+    case: str
+    prediction: Path
+    mask: Path | None = None
+    points: Path | None = None
+    image: Path | None = None
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """What was found.
+
+    Attributes:
+        cases: complete ones, by name.
+        without_prediction: name -> reference file.
+        without_reference: name -> prediction.
+    """
+
+    cases: tuple[CaseFiles, ...]
+    without_prediction: dict[str, Path]
+    without_reference: dict[str, Path]
+
+
+def case_name(path: str | Path) -> str:
+    """Name of the case that a file belongs to: without ending, channel number and the suffixes of VerSe.
+
+    Files of VerSe in either layout get the name that the converted dataset gives them, so that
+    `sub-verse405_split-verse258_dir-ax_seg-vert_msk.nii.gz` and `verse405_verse258.nii.gz` are one case.
+    """
+    name = Path(path).name
+    stem = _stem(name)
+    for suffix in (*_POINT_SUFFIXES, *_MASK_SUFFIXES, *_IMAGE_SUFFIXES):
+        if stem.lower().endswith(suffix):
+            stem = stem[: -len(suffix)]
+            break
+    parsed = parse_name(name) or parse_name(f"{stem}_ct.nii.gz" if stem.lower().startswith("sub-") else f"{stem}.nii")
+    return parsed.case if parsed else stem
+
+
+def _stem(name: str) -> str:
+    for ending in (".nii.gz", ".nii", ".json"):
+        if name.lower().endswith(ending):
+            return name[: -len(ending)]
+    return name
+
+
+def _files(place: Path, endings: tuple[str, ...]) -> Iterator[Path]:
+    """The file itself, or those of a folder: at its top, or below where the top has none."""
+    if place.is_file():
+        yield from [place] if place.name.lower().endswith(endings) else []
+        return
+    if not place.is_dir():
+        raise InputError("no such file or folder", "check the path", place)
+    for folder, subfolders, names in os.walk(place, followlinks=True):
+        subfolders[:] = sorted(n for n in subfolders if not n.startswith(".") and n != "__MACOSX")
+        found = [Path(folder) / n for n in sorted(names) if not n.startswith(".") and n.lower().endswith(endings)]
+        yield from found
+        if found and Path(folder) == place:
+            return
+
+
+def _unique(paths: Iterable[Path], place: Path) -> dict[str, Path]:
+    """Case -> file. Beside a file that is called a mask, others of the same case are images and left out."""
+    ranked: dict[str, list[tuple[int, Path]]] = {}
+    for path in paths:
+        stem = _stem(path.name).lower()
+        rank = 0 if stem.endswith(_MASK_SUFFIXES) else 2 if stem.endswith(_IMAGE_SUFFIXES) else 1
+        ranked.setdefault(case_name(path), []).append((rank, path))
+    chosen = {}
+    for case, found in ranked.items():
+        first, *others = sorted(found)
+        if others and others[0][0] == first[0]:
+            raise InputError(
+                f"case {case} is there twice: {first[1].name} and {others[0][1].name}", "remove one", place
+            )
+        chosen[case] = first[1]
+    return chosen
+
+
+def list_masks(place: str | Path) -> dict[str, Path]:
+    """Case name -> NIfTI file, of a file or folder.
+
+    Raises:
+        InputError: no such place, or a case that is there twice.
+    """
+    place = Path(place)
+    return _unique(_files(place, (".nii", ".nii.gz")), place)
+
+
+def list_points(place: str | Path) -> dict[str, Path]:
+    """Case name -> centroid file, of a file or folder; other JSON files of a folder are left out.
+
+    Raises:
+        InputError: no such place, or a case that is there twice.
+    """
+    place = Path(place)
+    return _unique((p for p in _files(place, (".json",)) if place.is_file() or looks_like_points(p)), place)
+
+
+def list_images(place: str | Path) -> dict[str, Path]:
+    """Case name -> CT, of a file or folder.
+
+    Raises:
+        InputError: no such place.
+    """
+    images = {}
+    for path in _files(Path(place), (".nii", ".nii.gz")):
+        if not _stem(path.name).lower().endswith(_MASK_SUFFIXES):
+            images.setdefault(case_name(path), path)
+    return images
+
+
+def pair(
+    prediction: str | Path,
+    references: Iterable[str | Path],
+    images: str | Path | None = None,
+) -> Pairs:
+    """Pair the files of a prediction with those of references.
+
+    Two single files belong together whatever their names; otherwise names decide.
+
+    Args:
+        prediction: file or folder of label maps.
+        references: files or folders of label maps, centroid files, or both.
+        images: file or folder of CT scans.
+
+    Raises:
+        InputError: a place that does not exist or holds nothing, a case that is there twice, or no case in common.
+    """
+    prediction, references = Path(prediction), [Path(r) for r in references]
+    predictions = list_masks(prediction)
+    if not predictions:
+        raise InputError("no .nii or .nii.gz file", "give the folder with the predicted label maps", prediction)
+    masks, points = {}, {}
+    for place in references:
+        new_masks, new_points = list_masks(place), list_points(place)
+        if not new_masks and not new_points:
+            raise InputError("neither masks (.nii, .nii.gz) nor centroid files (.json)", "check the path", place)
+        masks, points = {**new_masks, **masks}, {**new_points, **points}
+    ct = list_images(images) if images is not None else {}
+    if prediction.is_file() and all(place.is_file() for place in references):
+        case = case_name(prediction)
+        masks, points = (dict.fromkeys([case], *found.values()) if found else {} for found in (masks, points))
+        if images is not None and Path(images).is_file():
+            ct = {case: Path(images)}
+    known = {**points, **masks}
+    common = sorted(predictions.keys() & known.keys())
+    if not common:
+        raise InputError(
+            f"no case name in common with {' and '.join(map(str, references))}: {_some(predictions)} here, "
+            f"{_some(known)} there",
+            "rename one side; endings and VerSe's suffixes do not matter",
+            prediction,
+        )
+    cases = [CaseFiles(c, predictions[c], masks.get(c), points.get(c), ct.get(c)) for c in common]
+    single = prediction.is_file() or all(place.is_file() for place in references)
+    return Pairs(
+        tuple(cases),
+        {} if single else {c: known[c] for c in sorted(known.keys() - predictions.keys())},
+        {} if single else {c: predictions[c] for c in sorted(predictions.keys() - known.keys())},
+    )
+
+
+def _some(cases: Iterable[str]) -> str:
+    names = sorted(cases)
+    return ", ".join(names[:3]) + (f", ... ({len(names)})" if len(names) > 3 else "")

@@ -1,0 +1,182 @@
+"""evaluation.json: everything that was computed, for reports and for reading back."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from nnunet_spine import __version__, geometry
+from nnunet_spine.errors import InputError
+from nnunet_spine.evaluation.grids import GRID_TOLERANCE_MM, read_label_map, to_grid
+from nnunet_spine.evaluation.label_ids import find_table
+from nnunet_spine.evaluation.pairing import CaseFiles
+from nnunet_spine.evaluation.workers import Failure
+from nnunet_spine.files import read_json, read_nifti, write_json
+from nnunet_spine.scores import CENTER_DEFINITIONS, CaseScore, CohortSummary, Settings
+
+VERSION = 1
+FILE_NAME = "evaluation.json"
+IDENTIFICATION = (
+    "VerSe's script: the predicted centre lies within the radius of the reference centre of the same level, and no "
+    "nearer to that of another level which was predicted too; 'glocker' (Glocker et al. 2012): of any other level"
+)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One method, scored.
+
+    Attributes:
+        method: its name, "" where there is only one.
+        files, scores: of the cases done, in the same order.
+        failures: cases without scores.
+        settings: of the scores.
+        tables: names of the label tables of prediction and reference.
+        grid: "native" or "1mm".
+        summary: of `scores`.
+    """
+
+    method: str
+    files: tuple[CaseFiles, ...]
+    scores: tuple[CaseScore, ...]
+    failures: tuple[Failure, ...]
+    settings: Settings
+    tables: tuple[str, str]
+    grid: str
+    summary: CohortSummary
+
+
+def write_record(evaluation: Evaluation, folder: Path) -> Path:
+    """Write evaluation.json into a folder; paths in it are relative to the folder."""
+    path = folder / FILE_NAME
+    write_json(path, to_dict(evaluation, folder))
+    return path
+
+
+def to_dict(evaluation: Evaluation, folder: Path) -> dict:
+    """Content of evaluation.json: plain dicts, lists, numbers and None."""
+    settings = evaluation.settings
+    prediction_labels, reference_labels = (_table_name(name, folder) for name in evaluation.tables)
+    cases = [
+        _entry(files, score, settings, folder) for files, score in zip(evaluation.files, evaluation.scores, strict=True)
+    ]
+    failures = [{**asdict(f), "path": _relative(f.path, folder) if f.path else ""} for f in evaluation.failures]
+    return {
+        "version": VERSION,
+        "software": f"nnunet-spine {__version__}",
+        "method": evaluation.method,
+        "settings": {
+            **asdict(settings),
+            "center": CENTER_DEFINITIONS[settings.center],
+            "center_kind": settings.center,
+            "identification": IDENTIFICATION,
+            "grid": evaluation.grid,
+            "prediction_labels": prediction_labels,
+            "reference_labels": reference_labels,
+        },
+        "summary": asdict(evaluation.summary),
+        "cases": [{**case, "labels": [prediction_labels, reference_labels]} for case in cases],
+        "failures": failures,
+    }
+
+
+def _entry(files: CaseFiles, score: CaseScore, settings: Settings, folder: Path) -> dict:
+    derived = (
+        "binary_dice", "dice", "iou", "assd_mm", "hd_mm", "hd95_mm", "nsd", "localisation_error_mm", "n_reference",
+        "n_predicted", "n_identified", "n_identified_glocker", "identification_rate", "identification_rate_glocker",
+        "all_labels_correct", "shift", "suspicion",
+    )  # fmt: skip
+    vertebrae = [{**asdict(v), "missed": v.missed, "misnamed": v.misnamed} for v in score.vertebrae]
+    return {
+        "case": score.case,
+        "prediction": _relative(files.prediction, folder),
+        "reference_mask": _relative(files.mask, folder),
+        "reference_centroids": _relative(files.points, folder),
+        "image": _relative(files.image, folder),
+        **{name: getattr(score, name) for name in derived},
+        "localisation_error_penalised_mm": score.localisation_error_penalised_mm(settings.miss_penalty_mm),
+        "missed": list(score.missed),
+        "misnamed": list(score.misnamed),
+        "surplus": [asdict(s) for s in score.surplus],
+        "notes": list(score.notes),
+        "vertebrae": vertebrae,
+    }
+
+
+def _table_name(name: str, folder: Path) -> str:
+    return _relative(name, folder) if name.endswith(".json") else name
+
+
+def _relative(path: str | Path | None, folder: Path) -> str | None:
+    if path is None:
+        return None
+    try:
+        return Path(os.path.relpath(Path(path).resolve(), folder.resolve())).as_posix()
+    except ValueError:  # another drive
+        return str(Path(path).resolve())
+
+
+def load(path: str | Path) -> dict:
+    """Content of evaluation.json.
+
+    Args:
+        path: the file, or its folder.
+
+    Raises:
+        InputError: missing, unreadable, of another version, or something else.
+    """
+    path = Path(path)
+    path = path / FILE_NAME if path.is_dir() else path
+    content = read_json(path)
+    if not isinstance(content, dict) or not {"version", "settings", "summary", "cases"} <= content.keys():
+        raise InputError("not a result of `nnunet-spine evaluate`", "give its evaluation.json", path)
+    if content["version"] != VERSION:
+        raise InputError(f"version {content['version']} of the file format; expected {VERSION}", "evaluate again", path)
+    return content
+
+
+@dataclass(frozen=True)
+class CaseArrays:
+    """The volumes of one case on one grid: the reference's, or the prediction's where the reference has no mask.
+
+    Attributes:
+        image: float or integer HU, None where no image was recorded.
+        prediction: uint8 nnU-Net ids.
+        reference: the same, or None.
+        affine: voxel index -> RAS mm.
+    """
+
+    image: np.ndarray | None
+    prediction: np.ndarray
+    reference: np.ndarray | None
+    affine: np.ndarray
+
+
+def read_case(entry: Mapping[str, object], base: str | Path) -> CaseArrays:
+    """The volumes of an entry of evaluation.json's `cases`.
+
+    Args:
+        base: folder of evaluation.json.
+
+    Raises:
+        InputError: a file is gone or has become unusable.
+    """
+    base = Path(base).resolve()
+    tables = [find_table(base / name if name.endswith(".json") else name) for name in entry["labels"]]
+    target = prediction = read_label_map(base / entry["prediction"], tables[0], "prediction")
+    reference = None
+    if entry["reference_mask"]:
+        target = read_label_map(base / entry["reference_mask"], tables[1], "reference")
+        reference = target.labels
+        prediction = to_grid(prediction, target.labels.shape, target.affine)
+    image = _image(base / entry["image"], target.labels.shape, target.affine) if entry["image"] else None
+    return CaseArrays(image, prediction.labels, reference, target.affine)
+
+
+def _image(path: Path, shape: Sequence[int], affine: np.ndarray) -> np.ndarray:
+    image, own = read_nifti(path)
+    if image.shape == tuple(shape) and geometry.corner_distance_mm(shape, own, affine) <= GRID_TOLERANCE_MM:
+        return image
+    return geometry.resample_linear(image, own, tuple(shape), affine, outside=-1024.0)
