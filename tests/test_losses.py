@@ -57,6 +57,8 @@ CROSS_ENTROPY_A = -(math.log(0.9) + math.log(0.6) + math.log(0.8) + math.log(0.9
 DICE_A, DICE_B, DICE_AB = 0.8 / 3.8, 2 / 3, 2.8 / 6.8  # (FP + FN) / (2 TP + FP + FN)
 EDGE_CROSS_ENTROPY_A = CROSS_ENTROPY_A - 0.1 * math.log(0.6) / 4  # the second voxel is the boundary, weight 1.1
 TVERSKY_A = (0.7 * 0.5 + 0.3 * 0.3) / (1.5 + 0.7 * 0.5 + 0.3 * 0.3)  # 0.44 / 1.94
+# Weights 0.95, 0.95, 2.95, 0.95: the third voxel's label differs from the previous one's.
+WEIGHTED_EDGE_NLL_A = (CROSS_ENTROPY_A * 4 * 0.95 - 2 * math.log(0.8)) / (4 * 0.95 + 2)
 BY_HAND = {
     "CE": CROSS_ENTROPY_A,
     "BCE": CROSS_ENTROPY_A,
@@ -65,6 +67,8 @@ BY_HAND = {
     "DiceCE": DICE_A + CROSS_ENTROPY_A,
     "DiceBCE": DICE_A + CROSS_ENTROPY_A,
     "DiceEdgeCE": DICE_A + EDGE_CROSS_ENTROPY_A,
+    "WeightedEdgeNLL": WEIGHTED_EDGE_NLL_A,
+    "DiceWeightedEdgeNLL": DICE_A + WEIGHTED_EDGE_NLL_A,
     "Tversky": TVERSKY_A,
     "FocalTversky": TVERSKY_A**0.75,
     "DiceFocalTversky": DICE_A + TVERSKY_A**0.75,
@@ -339,6 +343,8 @@ def test_shapes_that_do_not_fit_are_refused(regions, ignore_label, channels, sha
         ("DiceFocalTversky", {"beta": -0.1}),
         ("EdgeCE", {"edge_weight": -1}),
         ("DiceEdgeCE", {"edge_weight": float("nan")}),
+        ("WeightedEdgeNLL", {"class_weights": [1, 0, 1]}),
+        ("DiceWeightedEdgeNLL", {"class_weights": [1, float("nan"), 1]}),
     ],
 )
 def test_options_out_of_range_are_refused(name, option):

@@ -6,9 +6,11 @@ from nnunet_spine.losses.dice import DiceLoss
 from nnunet_spine.losses.dice_ce import DiceCELoss
 from nnunet_spine.losses.dice_edge_ce import DiceEdgeCELoss
 from nnunet_spine.losses.dice_focal_tversky import DiceFocalTverskyLoss
+from nnunet_spine.losses.dice_weighted_edge_nll import DiceWeightedEdgeNLLLoss
 from nnunet_spine.losses.edge_cross_entropy import EdgeCrossEntropyLoss
 from nnunet_spine.losses.focal_tversky import FocalTverskyLoss
 from nnunet_spine.losses.tversky import TverskyLoss
+from nnunet_spine.losses.weighted_edge_nll import WeightedEdgeNLLLoss
 
 # The head decides between softmax and sigmoid, so BCE and DiceBCE are only other names of CE and DiceCE.
 LOSSES: dict[str, type[SegmentationLoss]] = {
@@ -22,6 +24,8 @@ LOSSES: dict[str, type[SegmentationLoss]] = {
     "Tversky": TverskyLoss,
     "FocalTversky": FocalTverskyLoss,
     "DiceFocalTversky": DiceFocalTverskyLoss,
+    "WeightedEdgeNLL": WeightedEdgeNLLLoss,
+    "DiceWeightedEdgeNLL": DiceWeightedEdgeNLLLoss,
 }
 
 __all__ = [
@@ -31,8 +35,10 @@ __all__ = [
     "DiceEdgeCELoss",
     "DiceFocalTverskyLoss",
     "DiceLoss",
+    "DiceWeightedEdgeNLLLoss",
     "EdgeCrossEntropyLoss",
     "FocalTverskyLoss",
     "SegmentationLoss",
     "TverskyLoss",
+    "WeightedEdgeNLLLoss",
 ]

@@ -1,5 +1,7 @@
 """What all losses share: the constructor, the target as nnU-Net delivers it, the ignore label and the precision."""
 
+from typing import ClassVar
+
 import torch
 from torch import nn
 
@@ -53,7 +55,12 @@ class SegmentationLoss(nn.Module):
         ignore_label: Label that marks voxels without annotation, or None.
         batch_dice: Sum overlap counts over the batch before the ratio, instead of one ratio per sample.
         ddp: Gather over the processes of the default process group, which must be initialised.
+
+    Attributes:
+        uses_class_weights: Whether there is an option `class_weights`, which the trainer derives from the cases.
     """
+
+    uses_class_weights: ClassVar[bool] = False
 
     def __init__(
         self, regions: bool, ignore_label: int | None = None, batch_dice: bool = False, ddp: bool = False
