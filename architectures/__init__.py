@@ -2,8 +2,9 @@
 
 from .bcdu_net import bcdu_net
 from .convlstm_unet import ConvLSTMUNet
+from .global_conv import GlobalConvNet
 
-ARCHITECTURES = [ConvLSTMUNet]
+ARCHITECTURES = [ConvLSTMUNet, GlobalConvNet]
 """Every network class of the package; the contract tests run over it."""
 
-__all__ = ["ARCHITECTURES", "ConvLSTMUNet", "bcdu_net"]
+__all__ = ["ARCHITECTURES", "ConvLSTMUNet", "GlobalConvNet", "bcdu_net"]

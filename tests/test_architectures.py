@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from torch import nn
 
 from nnunet_spine import architectures
+from nnunet_spine.training.networks import network_from_plans
 
 NUM_CLASSES = 3
 NEED_IMPORT = ["conv_op", "norm_op", "dropout_op", "nonlin"]
@@ -52,8 +52,8 @@ def build(network_class: type[nn.Module], topology: str, deep_supervision: bool 
     """The network as nnU-Net builds it: found by its dotted path, initialised by itself."""
     torch.manual_seed(0)
     dotted_path = f"{network_class.__module__}.{network_class.__name__}"
-    return get_network_from_plans(
-        dotted_path, plans_kwargs(topology), NEED_IMPORT, 1, NUM_CLASSES, deep_supervision=deep_supervision
+    return network_from_plans(
+        dotted_path, plans_kwargs(topology), NEED_IMPORT, {}, 1, NUM_CLASSES, deep_supervision=deep_supervision
     )
 
 
