@@ -8,19 +8,16 @@ as. Label maps hold nnU-Net ids (`anatomy.BY_NNUNET_ID`), 0 is background. Every
 from nnunet_spine.scores.case import CaseScore, SurplusVertebra, VertebraScore
 from nnunet_spine.scores.cohort import CohortSummary, GroupSummary, summarise_cohort
 from nnunet_spine.scores.compare import score_case, score_centers
-from nnunet_spine.scores.from_files import case_name, list_cases, read_labels, score_files, score_folders
 from nnunet_spine.scores.identification import identified_levels
 from nnunet_spine.scores.labels import N_IDS, as_label_ids, centres, label_voxels
 from nnunet_spine.scores.settings import CENTER_DEFINITIONS, Settings
 from nnunet_spine.scores.shift import level_shift
 from nnunet_spine.scores.summary import Rate, Summary, summarise
 from nnunet_spine.scores.surfaces import SurfaceScore, score_surfaces, surface, surface_distances
-from nnunet_spine.scores.tables import case_table, summary_table, to_json
 
 __all__ = [
     "CENTER_DEFINITIONS", "N_IDS", "CaseScore", "CohortSummary", "GroupSummary", "Rate", "Settings", "Summary",
-    "SurfaceScore", "SurplusVertebra", "VertebraScore", "as_label_ids", "case_name", "case_table", "centres",
-    "identified_levels", "label_voxels", "level_shift", "list_cases", "read_labels", "score_case", "score_centers",
-    "score_files", "score_folders", "score_surfaces", "summarise", "summarise_cohort", "summary_table", "surface",
-    "surface_distances", "to_json",
+    "SurfaceScore", "SurplusVertebra", "VertebraScore", "as_label_ids", "centres", "identified_levels", "label_voxels",
+    "level_shift", "score_case", "score_centers", "score_surfaces", "summarise", "summarise_cohort", "surface",
+    "surface_distances",
 ]  # fmt: skip

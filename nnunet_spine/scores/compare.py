@@ -1,19 +1,23 @@
 """Compare a predicted label map with a reference: a label map, or centres only."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy import ndimage
 
 from nnunet_spine import centroids, geometry
-from nnunet_spine.anatomy import BY_NNUNET_ID, LEVELS
+from nnunet_spine.anatomy import BY_NNUNET_ID, LEVELS, Level
 from nnunet_spine.errors import InputError
 from nnunet_spine.scores.case import CaseScore, SurplusVertebra, VertebraScore
 from nnunet_spine.scores.identification import ROUNDING_MM, identified_levels
-from nnunet_spine.scores.labels import N_IDS, as_label_ids, centres, label_voxels
+from nnunet_spine.scores.labels import N_IDS, as_label_ids
 from nnunet_spine.scores.settings import Settings
 from nnunet_spine.scores.shift import level_shift
-from nnunet_spine.scores.surfaces import score_surfaces, surface_distances
+from nnunet_spine.scores.surfaces import SurfaceScore, score_surfaces, surface_distances
+
+Box = tuple[slice, slice, slice]
+Points = dict[int, np.ndarray]
 
 
 def score_case(
@@ -34,8 +38,8 @@ def score_case(
         case: name for the report.
         settings: see `Settings`.
         reference_centers_mm: nnU-Net id -> world RAS (3,), where an annotation gives them; they take the place of the
-            reference masks' own and must be of the kind that `settings.center` says. Levels without a mask are scored
-            by their centres only.
+            reference masks' own and must be of the kind that `settings.center` says. Levels that have no mask in the
+            reference are scored by their centres only.
         notes: carried over.
 
     Raises:
@@ -43,29 +47,27 @@ def score_case(
     """
     if prediction.shape != reference.shape:
         raise InputError(f"prediction of shape {prediction.shape}, reference {reference.shape}; expected the same grid")
-    pred, ref = as_label_ids(prediction), as_label_ids(reference)
-    _, (pred_at, ref_at) = label_voxels(pred, ref)
-    # joint[i, j]: voxels that are i in the reference and j in the prediction; (0, 0) stays empty
-    joint = np.bincount(ref_at.astype(np.intp) * N_IDS + pred_at, minlength=N_IDS**2).reshape(N_IDS, N_IDS)
-    given = {i: np.asarray(point, float) for i, point in (reference_centers_mm or {}).items()}
-    ref_mm = _centers(ref, affine, settings.center) | given
-    pred_mm = _centers(pred, affine, settings.center)
+    (pred, ref), affine = _labelled_part([as_label_ids(prediction), as_label_ids(reference)], affine)
+    pred_boxes, ref_boxes = _boxes(pred), _boxes(ref)
+    overlap = _overlap(pred, ref, pred_boxes, ref_boxes)
+    given = _points(reference_centers_mm or {})
+    radius_mm = settings.identification_radius_mm
+    pred_mm = _centers(pred, affine, pred_boxes, settings.center)
+    own = {i: box for i, box in ref_boxes.items() if i not in given}
+    ref_mm = _centers(ref, affine, own, settings.center) | given
+
     surfaces = {}
-    for i, box in _joint_boxes(pred, ref).items():
-        if i in pred_mm and joint[i].sum():
-            distances = surface_distances(pred[box] == i, ref[box] == i, geometry.spacing_mm(affine))
-            surfaces[i] = score_surfaces(*distances, settings.nsd_tolerance_mm)
-    found_as = {i: _most(joint[i], settings.covering_share * joint[i].sum()) for i in ref_mm if joint[i].any()}
-    lies_on = {i: _most(joint[:, i], settings.covering_share * joint[:, i].sum()) for i in pred_mm}
-    size = joint[1:].sum() + joint[:, 1:].sum()
-    found = {
-        i: _nearest(ref_mm[i], pred_mm, settings.identification_radius_mm) if not joint[i].any() else found_as[i]
-        for i in ref_mm
-    }
-    return _assemble(
-        case, joint, surfaces, ref_mm, pred_mm, found, lies_on, affine, settings, notes,
-        float(2 * joint[1:, 1:].sum() / size) if size else None,
-    )  # fmt: skip
+    for i in pred_boxes.keys() & ref_boxes.keys():
+        box = _joint([pred_boxes[i], ref_boxes[i]])
+        distances = surface_distances(pred[box] == i, ref[box] == i, geometry.spacing_mm(affine))
+        surfaces[i] = score_surfaces(*distances, settings.nsd_tolerance_mm)
+    found_as, lies_on = {}, {}
+    for i in ref_mm:
+        by_mask = i in ref_boxes
+        found_as[i] = _most(overlap[i], settings) if by_mask else _nearest(ref_mm[i], pred_mm, radius_mm)
+    for i in pred_mm:
+        lies_on[i] = _most(overlap[:, i], settings)
+    return _assemble(_Match(affine, overlap, pred_mm, ref_mm, found_as, lies_on, surfaces), case, settings, notes)
 
 
 def score_centers(
@@ -88,82 +90,150 @@ def score_centers(
     Raises:
         InputError: values that are not nnU-Net ids.
     """
-    pred = as_label_ids(prediction)
-    ref_mm = {i: np.asarray(point, float) for i, point in reference_centers_mm.items()}
-    pred_mm = _centers(pred, affine, settings.center)
-    joint = np.zeros((N_IDS, N_IDS), int)
-    joint[0] = np.bincount(pred.ravel(order="K"), minlength=N_IDS)
-    found = {i: _nearest(ref_mm[i], pred_mm, settings.identification_radius_mm) for i in ref_mm}
-    lies_on = {i: _nearest(pred_mm[i], ref_mm, settings.identification_radius_mm) for i in pred_mm}
-    return _assemble(case, joint, {}, ref_mm, pred_mm, found, lies_on, affine, settings, notes, None)
-
-
-def _assemble(case, joint, surfaces, ref_mm, pred_mm, found_as, lies_on, affine, settings, notes, binary_dice):
+    (pred,), affine = _labelled_part([as_label_ids(prediction)], affine)
+    boxes = _boxes(pred)
+    overlap = np.zeros((N_IDS, N_IDS), np.int64)
+    for i, box in boxes.items():
+        overlap[0, i] = np.count_nonzero(pred[box] == i)
+    pred_mm, ref_mm = _centers(pred, affine, boxes, settings.center), _points(reference_centers_mm)
     radius_mm = settings.identification_radius_mm
-    identified = identified_levels(ref_mm, pred_mm, radius_mm=radius_mm)
-    glocker = identified_levels(ref_mm, pred_mm, nearest_among="reference", radius_mm=radius_mm)
-    voxel_mm3 = abs(float(np.linalg.det(np.asarray(affine, float)[:3, :3])))
-    vertebrae = []
-    for level in LEVELS:
-        if (i := level.nnunet_id) not in ref_mm:
-            continue
-        n_ref, n_pred, both = int(joint[i].sum()), int(joint[:, i].sum()), int(joint[i, i])
-        surface = surfaces.get(i)
-        vertebrae.append(
-            VertebraScore(
-                name=level.name,
-                reference_mm3=n_ref * voxel_mm3 if n_ref else None,
-                predicted_mm3=n_pred * voxel_mm3,
-                dice=2 * both / (n_ref + n_pred) if n_ref else None,
-                iou=both / (n_ref + n_pred - both) if n_ref else None,
-                assd_mm=surface.assd_mm if surface else None,
-                hd_mm=surface.hd_mm if surface else None,
-                hd95_mm=surface.hd95_mm if surface else None,
-                nsd=surface.nsd if surface else 0.0 if n_ref else None,
-                distance_mm=float(np.linalg.norm(pred_mm[i] - ref_mm[i])) if i in pred_mm else None,
-                identified=i in identified,
-                identified_glocker=i in glocker,
-                found_as=_name(found_as[i]),
-                reference_center_mm=tuple(ref_mm[i].tolist()),
-                predicted_center_mm=tuple(pred_mm[i].tolist()) if i in pred_mm else None,
-            )
-        )
-    surplus = tuple(
-        SurplusVertebra(level.name, int(joint[:, i].sum()) * voxel_mm3, tuple(pred_mm[i].tolist()), _name(lies_on[i]))
+    found_as = {i: _nearest(point, pred_mm, radius_mm) for i, point in ref_mm.items()}
+    lies_on = {i: _nearest(point, ref_mm, radius_mm) for i, point in pred_mm.items()}
+    return _assemble(_Match(affine, overlap, pred_mm, ref_mm, found_as, lies_on), case, settings, notes)
+
+
+@dataclass(frozen=True)
+class _Match:
+    """What the two sides have in common; keys are nnU-Net ids.
+
+    Attributes:
+        overlap: overlap[i, j] counts voxels that are i in the reference and j in the prediction; [0, 0] is 0.
+        found_as, lies_on: see `VertebraScore` and `SurplusVertebra`.
+        surfaces: of the levels with masks on both sides.
+    """
+
+    affine: np.ndarray
+    overlap: np.ndarray
+    pred_mm: Points
+    ref_mm: Points
+    found_as: dict[int, int | None]
+    lies_on: dict[int, int | None]
+    surfaces: dict[int, SurfaceScore] = field(default_factory=dict)
+
+
+def _assemble(match: _Match, case: str, settings: Settings, notes: Sequence[str]) -> CaseScore:
+    centers, radius_mm = (match.ref_mm, match.pred_mm), settings.identification_radius_mm
+    identified = identified_levels(*centers, radius_mm=radius_mm)
+    identified_glocker = identified_levels(*centers, nearest_among="reference", radius_mm=radius_mm)
+    vertebrae = tuple(
+        _vertebra(match, level, level.nnunet_id in identified, level.nnunet_id in identified_glocker)
         for level in LEVELS
-        if (i := level.nnunet_id) in pred_mm and i not in ref_mm
+        if level.nnunet_id in match.ref_mm
+    )
+    surplus = tuple(
+        SurplusVertebra(level.name, _volume_mm3(match, match.overlap[:, i]), _plain(match.pred_mm[i]), _name(lies_on))
+        for level in LEVELS
+        if (i := level.nnunet_id) in match.pred_mm and i not in match.ref_mm
+        for lies_on in [match.lies_on[i]]
     )
     shift = level_shift((v.name, v.found_as) for v in vertebrae if v.found_as is not None)
-    return CaseScore(case, binary_dice, tuple(vertebrae), surplus, shift, tuple(notes))
+    return CaseScore(case, _binary_dice(match), vertebrae, surplus, shift, tuple(notes))
 
 
-def _centers(labels, affine, center):
+def _vertebra(match: _Match, level: Level, identified: bool, identified_glocker: bool) -> VertebraScore:
+    i = level.nnunet_id
+    n_ref, n_pred, both = match.overlap[i].sum(), match.overlap[:, i].sum(), match.overlap[i, i]
+    center, surface, missed = match.ref_mm[i], match.surfaces.get(i), i not in match.pred_mm
+    return VertebraScore(
+        name=level.name,
+        reference_mm3=_volume_mm3(match, match.overlap[i]) if n_ref else None,
+        predicted_mm3=_volume_mm3(match, match.overlap[:, i]),
+        dice=float(2 * both / (n_ref + n_pred)) if n_ref else None,
+        iou=float(both / (n_ref + n_pred - both)) if n_ref else None,
+        assd_mm=surface.assd_mm if surface else None,
+        hd_mm=surface.hd_mm if surface else None,
+        hd95_mm=surface.hd95_mm if surface else None,
+        nsd=surface.nsd if surface else 0.0 if n_ref else None,
+        distance_mm=None if missed else float(np.linalg.norm(match.pred_mm[i] - center)),
+        identified=identified,
+        identified_glocker=identified_glocker,
+        found_as=_name(match.found_as[i]),
+        reference_center_mm=_plain(center),
+        predicted_center_mm=None if missed else _plain(match.pred_mm[i]),
+    )
+
+
+def _binary_dice(match: _Match) -> float | None:
+    """None too where the reference has no voxels but centres."""
+    n_ref, n_pred = match.overlap[1:].sum(), match.overlap[:, 1:].sum()
+    if n_ref + n_pred == 0 or (n_ref == 0 and match.ref_mm):
+        return None
+    return float(2 * match.overlap[1:, 1:].sum() / (n_ref + n_pred))
+
+
+def _labelled_part(maps: list[np.ndarray], affine: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+    """The smallest box that holds all labels of all maps, copied, with the axes as they lie in memory; its affine."""
+    axes = np.argsort([-abs(stride) for stride in maps[-1].strides], kind="stable")  # NIfTI: last axis slowest
+    maps, affine = [m.transpose(axes) for m in maps], np.asarray(affine, float)[:, [*axes, 3]]
+    joint = _joint([box for m in maps if (box := geometry.bounding_box(m)) is not None])
+    affine[:3, 3] = geometry.to_world(affine, [s.start for s in joint])
+    return [np.ascontiguousarray(m[joint]) for m in maps], affine
+
+
+def _joint(boxes: list[Box]) -> Box:
+    """The smallest box that holds all boxes; an empty one without boxes."""
+    if not boxes:
+        return (slice(0, 0),) * 3
+    return tuple(slice(min(s.start for s in side), max(s.stop for s in side)) for side in zip(*boxes, strict=True))
+
+
+def _boxes(labels: np.ndarray) -> dict[int, Box]:
+    found = ndimage.find_objects(labels) if labels.size else []
+    return {i: box for i, box in enumerate(found, start=1) if box is not None}
+
+
+def _overlap(pred: np.ndarray, ref: np.ndarray, pred_boxes: dict[int, Box], ref_boxes: dict[int, Box]) -> np.ndarray:
+    """Voxels that are i in the reference and j in the prediction, (27, 27); [0, 0] is 0."""
+    overlap = np.zeros((N_IDS, N_IDS), np.int64)
+    for i, box in ref_boxes.items():
+        overlap[i] = np.bincount(pred[box][ref[box] == i], minlength=N_IDS)
+    for i, box in pred_boxes.items():
+        overlap[0, i] = np.count_nonzero(pred[box] == i) - overlap[1:, i].sum()
+    return overlap
+
+
+def _centers(labels: np.ndarray, affine: np.ndarray, boxes: dict[int, Box], center: str) -> Points:
     if center == "body":
-        return {i: np.array(c.body_mm) for i, c in centroids.measure(labels, affine).items()}
-    index, (values,) = label_voxels(labels)
-    return {i: geometry.to_world(affine, c) for i, c in centres(index, values).items()}
+        return _points({i: c.body_mm for i, c in centroids.measure(labels, affine, boxes).items()})
+    return {
+        i: geometry.to_world(affine, centroids.mask_centroid(labels[box] == i)[0] + [s.start for s in box])
+        for i, box in boxes.items()
+    }
 
 
-def _joint_boxes(pred, ref):
-    boxes = ndimage.find_objects(np.maximum(pred, ref)), ndimage.find_objects(pred), ndimage.find_objects(ref)
-    out = {}
-    for i in range(1, N_IDS):
-        found = [b[i - 1] for b in boxes[1:] if len(b) >= i and b[i - 1] is not None]
-        if found:
-            out[i] = tuple(slice(min(b[k].start for b in found), max(b[k].stop for b in found)) for k in range(3))
-    return out
+def _points(points: Mapping[int, Sequence[float]]) -> Points:
+    return {int(i): np.asarray(point, float) for i, point in points.items()}
 
 
-def _most(counts, least):
-    i = 1 + int(np.argmax(counts[1:]))
-    return i if counts[i] >= least and counts[i] else None
+def _most(overlap: np.ndarray, settings: Settings) -> int | None:
+    """Label with most of the voxels that `overlap` counts by label, if it has the covering share of them."""
+    i = 1 + int(np.argmax(overlap[1:]))
+    return i if 0 < overlap[i] >= settings.covering_share * overlap.sum() else None
 
 
-def _nearest(point, others, radius_mm):
+def _nearest(point: np.ndarray, others: Points, radius_mm: float) -> int | None:
     distances = {i: float(np.linalg.norm(point - other)) for i, other in others.items()}
     i = min(distances, key=distances.get, default=None)
-    return i if i is not None and distances[i] <= radius_mm + ROUNDING_MM else None
+    return None if i is None or distances[i] > radius_mm + ROUNDING_MM else i
 
 
-def _name(i):
-    return None if i is None else BY_NNUNET_ID[i].name
+def _volume_mm3(match: _Match, voxels: np.ndarray) -> float:
+    return float(voxels.sum() * abs(np.linalg.det(match.affine[:3, :3])))
+
+
+def _plain(point: np.ndarray) -> tuple[float, float, float]:
+    return tuple(point.tolist())
+
+
+def _name(label: int | None) -> str | None:
+    return None if label is None else BY_NNUNET_ID[label].name

@@ -1,17 +1,19 @@
 """Distances between the surfaces of two masks on one grid.
 
 The surface of a mask is the mask minus its erosion by the six face neighbours: its voxels that have a face neighbour
-outside. Beyond the edge of the array everything is outside, so a vertebra cut by the edge of the scan has a surface there.
+outside. Beyond the edge of the array everything is outside: a vertebra cut by the edge of the scan has a surface there.
 Distances run between voxel centres, with the spacing along the array axes (lengths of the affine's columns): exact for
 rotated grids; a sheared affine is measured as if its axes were orthogonal.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import edt
 import numpy as np
+from scipy.spatial import cKDTree
 
-from nnunet_spine import geometry
+from nnunet_spine.errors import InputError
+from nnunet_spine.scores.identification import ROUNDING_MM
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class SurfaceScore:
         assd_mm: mean over all voxels of both surfaces of the distance to the other.
         hd_mm: largest of these distances (Hausdorff).
         hd95_mm: their 95th percentile, linear between ranks, both surfaces pooled, as in medpy. (MONAI
-            takes the larger of the two directed percentiles, which is never smaller.)
+            takes the larger of the two directed percentiles, as a rule a larger number.)
         nsd: share of these distances within the tolerance (normalised surface Dice, in surface voxels).
     """
 
@@ -44,30 +46,44 @@ def surface(mask: np.ndarray) -> np.ndarray:
 
 
 def surface_distances(
-    mask_a: np.ndarray, mask_b: np.ndarray, spacing_mm: tuple[float, float, float]
+    mask_a: np.ndarray, mask_b: np.ndarray, spacing_mm: Sequence[float]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Distance of every surface voxel of each mask to the nearest surface voxel of the other.
 
     Args:
-        mask_a, mask_b: 3-D bool, same shape, both with at least one voxel.
+        mask_a, mask_b: 3-D bool, same shape, both with at least one voxel. The box that holds both is enough.
         spacing_mm: voxel size along the array axes.
 
     Returns:
-        mm from a to b (n_a,), and from b to a (n_b,), float32.
+        mm from a to b (n_a,), and from b to a (n_b,), in the order of the voxels.
+
+    Raises:
+        InputError: other shapes, or an empty mask.
     """
-    box = geometry.bounding_box(mask_a | mask_b)
-    outer_a, outer_b = (np.asfortranarray(surface(m[box])) for m in (mask_a, mask_b))
-    spacing = tuple(map(float, spacing_mm))
-    to_a, to_b = (edt.edt(~s, anisotropy=spacing, parallel=1) for s in (outer_a, outer_b))
-    return to_b[outer_a], to_a[outer_b]
+    if mask_a.shape != mask_b.shape:
+        raise InputError(f"masks of shape {mask_a.shape} and {mask_b.shape}; expected the same grid")
+    if not (mask_a.any() and mask_b.any()):
+        raise InputError("empty mask", "distances exist between two surfaces only")
+    outer_a, outer_b = surface(mask_a), surface(mask_b)
+    points_a, points_b = (np.argwhere(outer) * np.asarray(spacing_mm, float) for outer in (outer_a, outer_b))
+    # For surfaces that nearly touch, as these mostly do, a tree of their voxels takes a third of the time of a distance
+    # transform of their box; a whole level apart, as long.
+    apart_a, apart_b = ~outer_b[outer_a], ~outer_a[outer_b]
+    return _nearest_mm(points_a, apart_a, points_b), _nearest_mm(points_b, apart_b, points_a)
+
+
+def _nearest_mm(points: np.ndarray, apart: np.ndarray, others: np.ndarray) -> np.ndarray:
+    out = np.zeros(len(points))
+    out[apart] = cKDTree(others).query(points[apart])[0]
+    return out
 
 
 def score_surfaces(a_to_b_mm: np.ndarray, b_to_a_mm: np.ndarray, tolerance_mm: float) -> SurfaceScore:
-    """Summary of the distances of `surface_distances`."""
-    both = np.concatenate([a_to_b_mm, b_to_a_mm]).astype(float)
+    """Summary of the distances of `surface_distances`. A distance of exactly the tolerance is within it."""
+    both = np.sort(np.concatenate([a_to_b_mm, b_to_a_mm]))  # sorted: the mean must not depend on the axes' directions
     return SurfaceScore(
         assd_mm=float(both.mean()),
-        hd_mm=float(both.max()),
+        hd_mm=float(both[-1]),
         hd95_mm=float(np.percentile(both, 95)),
-        nsd=float(np.mean(both <= tolerance_mm)),
+        nsd=float(np.mean(both <= tolerance_mm + ROUNDING_MM)),
     )
