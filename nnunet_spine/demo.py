@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from nnunet_spine.commands.env import ext_trainer_value
 from nnunet_spine.errors import InputError
-from nnunet_spine.files import read_json, write_json, write_text
+from nnunet_spine.files import read_json, write_json
 
 DATASET_ID = 710
 DATASET = "Dataset710_VerSe"
@@ -125,14 +125,14 @@ def run_demo(folder: Path, options: DemoOptions, *, device: str, processes: int,
         state["seconds"][step.name] = round(time.perf_counter() - start, 1)
         write_json(state_file, state)
     start = time.perf_counter()
-    table = evaluate(folder, quiet)
+    table = score(folder, quiet)
     state["seconds"]["evaluate"] = round(time.perf_counter() - start, 1)
     write_json(state_file, state)
     print(f"\n{table}")
     if not quiet:
         seconds = state["seconds"]
         print(f"\n{sum(seconds.values()) / 60:.1f} minutes: {', '.join(f'{k} {v:.0f} s' for k, v in seconds.items())}")
-        print(f"Scores: {folder / 'scores.json'}\nPictures: {folder / 'pictures'}")
+        print(f"Scores: {folder / 'evaluation' / 'summary.md'}\nPictures: {folder / 'pictures'}")
         print(
             f"To use the model:\n  {_exports(folder)}\n  nnUNetv2_predict -i IMAGES -o OUT {' '.join(_model(options))}"
         )
@@ -178,24 +178,30 @@ def run_step(step: Step, environment: dict[str, str], log: Path, quiet: bool) ->
         raise StepFailed(f"step '{step.name}' failed with exit code {code}; log: {log}\n{tail}")
 
 
-def evaluate(folder: Path, quiet: bool = False) -> str:
-    """Score the predictions, write scores.json, scores.md and one picture per case; returns the tables."""
+def score(folder: Path, quiet: bool = False) -> str:
+    """Score the predictions, write the folder `evaluation` and one picture per case; returns a short table.
+
+    Raises:
+        InputError: a case cannot be scored.
+    """
+    from nnunet_spine.evaluation import Request, Run, case_table, evaluate, overview, write_evaluation
     from nnunet_spine.pictures import case_picture_from_files
-    from nnunet_spine.scores import case_table, score_folders, summarise_cohort, summary_table, to_json
 
     raw = folder / "nnUNet_raw" / DATASET
-    scores = score_folders(folder / "predictions", raw / "labelsTs")
-    table = f"{case_table(scores)}\n\n{summary_table(summarise_cohort(scores))}"
-    write_json(folder / "scores.json", to_json(scores))
-    write_text(folder / "scores.md", table + "\n")
-    for score in tqdm(scores, desc="pictures", disable=quiet):
+    request = Request((raw / "labelsTs",), raw / "imagesTs")
+    run = Run(workers=1, progress=lambda items, total: tqdm(items, total=total, desc="scores", disable=quiet))
+    evaluation = evaluate(folder / "predictions", request, folder / "evaluation", run)
+    if evaluation.failures:
+        raise InputError(f"{len(evaluation.failures)} cases cannot be scored ({evaluation.failures[0]})")
+    write_evaluation(evaluation, folder / "evaluation")
+    for scored in tqdm(evaluation.scores, desc="pictures", disable=quiet):
         case_picture_from_files(
-            raw / "imagesTs" / f"{score.case}_0000.nii.gz",
-            folder / "predictions" / f"{score.case}.nii.gz",
-            folder / "pictures" / f"{score.case}.png",
-            reference_path=raw / "labelsTs" / f"{score.case}.nii.gz",
+            raw / "imagesTs" / f"{scored.case}_0000.nii.gz",
+            folder / "predictions" / f"{scored.case}.nii.gz",
+            folder / "pictures" / f"{scored.case}.png",
+            reference_path=raw / "labelsTs" / f"{scored.case}.nii.gz",
         )
-    return table
+    return f"{case_table(evaluation.scores)}\n\n{overview([evaluation])}"
 
 
 def _load_state(state_file: Path, options: DemoOptions) -> dict:

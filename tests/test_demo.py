@@ -40,7 +40,7 @@ def test_a_failed_step_names_its_log_and_last_lines(tmp_path):
 def test_finished_steps_are_not_run_again(tmp_path, monkeypatch):
     ran = []
     monkeypatch.setattr(demo, "run_step", lambda step, *rest: ran.append(step.name))
-    monkeypatch.setattr(demo, "evaluate", lambda folder, quiet: "table")
+    monkeypatch.setattr(demo, "score", lambda folder, quiet: "table")
     options = DemoOptions(cases=5)
     demo.run_demo(tmp_path, options, device="cpu", processes=1, quiet=True)
     assert ran == ["phantom", "convert", "plan", "preprocess", "train", "predict"]
@@ -101,8 +101,8 @@ def test_the_whole_way_through_the_real_commands(tmp_path, capsys):
     out = capsys.readouterr().out
     for part in ("$ nnunet-spine convert verse", "$ nnUNetv2_train 710 2d 0", "| case", "To use the model"):
         assert part in out
-    (case,) = read_json(folder / "scores.json")["cases"]
+    (case,) = read_json(folder / "evaluation" / "evaluation.json")["cases"]
     assert 0 <= case["binary_dice"] <= 1
     assert len(case["vertebrae"]) > 20
     assert (folder / "pictures" / f"{case['case']}.png").stat().st_size > 10_000
-    assert Path(folder / "scores.md").read_text().startswith("| case")
+    assert "| case" in Path(folder / "evaluation" / "summary.md").read_text()

@@ -1,9 +1,8 @@
-import json
 
 import numpy as np
 import pytest
 
-from nnunet_spine import files, geometry, scores
+from nnunet_spine import geometry, scores
 from nnunet_spine.anatomy import BY_NAME, NAMES, sort_cranio_caudal
 from nnunet_spine.errors import InputError
 
@@ -230,92 +229,3 @@ class TestCohort:
     def test_no_cases(self):
         summary = scores.summarise_cohort([])
         assert summary.cases == summary.all_labels_correct.count == summary.regions[0].reference == 0
-        assert "-" in scores.summary_table(summary)
-
-    def test_tables_are_aligned_and_free_of_nan(self, cases):
-        tables = [scores.case_table(cases), scores.summary_table(scores.summarise_cohort(cases))]
-        for table in tables:
-            lines = [line for line in table.splitlines() if line.startswith("|")]
-            assert len(lines) > 3
-            assert len({len(line) for line in lines}) == 1
-            assert "nan" not in table.lower()
-            assert "None" not in table
-        assert "T1 T3" in tables[0]
-
-    def test_json(self, cases):
-        content = scores.to_json(cases)
-        assert json.loads(json.dumps(content, allow_nan=False)) == content
-        assert content["cases"][1]["missed"] == ["T1", "T3"]
-        assert content["cases"][1]["vertebrae"][1]["distance_mm"] is None
-        assert content["cases"][2]["binary_dice"] is None
-        assert content["summary"]["regions"][0]["identification_rate"]["value"] == pytest.approx(6 / 8)
-
-
-class TestFolders:
-    @pytest.fixture
-    def folders(self, tmp_path):
-        for folder in ("predictions", "references"):
-            for case in ("case_b", "case_a"):
-                files.write_nifti(tmp_path / folder / f"{case}.nii.gz", spine(LEVELS_SEEN), AFFINE)
-        (tmp_path / "predictions" / "plans.json").write_text("{}")
-        (tmp_path / "predictions" / ".partial-1.nii.gz").write_text("")
-        return tmp_path / "predictions", tmp_path / "references"
-
-    def test_pairs_by_name(self, folders):
-        cases = scores.score_folders(*folders)
-        assert [case.case for case in cases] == ["case_a", "case_b"]
-        assert all(case.all_labels_correct for case in cases)
-
-    def test_nii_and_nii_gz_pair(self, folders):
-        files.write_nifti(folders[0] / "case_c.nii", spine(LEVELS_SEEN), AFFINE)
-        files.write_nifti(folders[1] / "case_c.nii.gz", spine(LEVELS_SEEN), AFFINE)
-        assert [case.case for case in scores.score_folders(*folders)] == ["case_a", "case_b", "case_c"]
-
-    @pytest.mark.parametrize("lacking", [0, 1])
-    def test_unpaired_cases(self, folders, lacking):
-        (folders[lacking] / "case_b.nii.gz").unlink()
-        with pytest.raises(InputError, match="case_b") as caught:
-            scores.score_folders(*folders)
-        assert caught.value.path == folders[lacking]
-        assert [case.case for case in scores.score_folders(*folders, only_common=True)] == ["case_a"]
-
-    def test_nothing_to_score(self, folders, tmp_path):
-        (tmp_path / "none").mkdir()
-        with pytest.raises(InputError, match="no case in common"):
-            scores.score_folders(tmp_path / "none", folders[1], only_common=True)
-        with pytest.raises(InputError, match="no such folder"):
-            scores.score_folders(tmp_path / "typo", folders[1])
-
-    def test_same_case_twice(self, folders):
-        files.write_nifti(folders[0] / "case_a.nii", spine(LEVELS_SEEN), AFFINE)
-        with pytest.raises(InputError, match="twice"):
-            scores.score_folders(*folders)
-
-    @pytest.mark.parametrize(("shift_mm", "accepted"), [(0.05, True), (0.15, False)])
-    def test_grids_must_agree(self, folders, shift_mm, accepted):
-        moved = AFFINE.copy()
-        moved[0, 3] += shift_mm
-        path = folders[0] / "case_a.nii.gz"
-        files.write_nifti(path, spine(LEVELS_SEEN), moved)
-        if accepted:
-            scores.score_folders(*folders)
-        else:
-            with pytest.raises(InputError, match="mm apart") as caught:
-                scores.score_folders(*folders)
-            assert caught.value.path == path
-
-    def test_shape_must_agree(self, folders):
-        path = folders[0] / "case_a.nii.gz"
-        files.write_nifti(path, spine(LEVELS_SEEN)[1:], AFFINE)
-        with pytest.raises(InputError, match="expected") as caught:
-            scores.score_folders(*folders)
-        assert caught.value.path == path
-
-    def test_verse_ids_are_recognised_in_the_file_that_has_them(self, folders):
-        path = folders[1] / "case_b.nii.gz"
-        verse = spine(LEVELS_SEEN)
-        verse[verse == 19] = 28
-        files.write_nifti(path, verse, AFFINE)
-        with pytest.raises(InputError, match="VerSe") as caught:
-            scores.score_folders(*folders)
-        assert caught.value.path == path

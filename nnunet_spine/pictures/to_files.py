@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from nnunet_spine import files, scores
+from nnunet_spine import files
+from nnunet_spine.label_files import case_name, read_labels
 from nnunet_spine.pictures.figure import case_figure
 
 
@@ -50,8 +51,8 @@ def case_picture_from_files(
     image, affine = files.read_nifti(image_path)
 
     def labels(path: str | Path | None) -> np.ndarray | None:
-        return None if path is None else scores.read_labels(path, image.shape, affine)[0]
+        return None if path is None else read_labels(path, image.shape, affine)[0]
 
     if title is None:
-        title = scores.case_name(prediction_path or reference_path or image_path)
+        title = case_name(prediction_path or reference_path or image_path)
     case_picture(image, labels(reference_path), labels(prediction_path), affine, path, title=title, **options)
