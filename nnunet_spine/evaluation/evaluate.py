@@ -8,7 +8,7 @@ from nnunet_spine.dataset_conversion.masks import read_mask
 from nnunet_spine.errors import InputError
 from nnunet_spine.evaluation.case_job import CaseJob
 from nnunet_spine.evaluation.label_ids import NNUNET, LabelTable, find_table, present_values, recognise_table
-from nnunet_spine.evaluation.pairing import Pairs, pair
+from nnunet_spine.evaluation.pairing import Pairs, pair, shorten
 from nnunet_spine.evaluation.record import Evaluation
 from nnunet_spine.evaluation.workers import Failure, choose_workers, score_jobs
 from nnunet_spine.scores import CaseScore, Settings, summarise_cohort
@@ -99,21 +99,9 @@ def evaluate(prediction: Path, request: Request, folder: Path, run: Run, *, meth
 
 def _unpaired(pairs: Pairs, only_common: bool) -> Iterator[str]:
     if pairs.without_reference:
-        yield f"{_count(pairs.without_reference)} no reference: {_names(pairs.without_reference)}"
+        yield f"predictions without a reference, left out: {shorten(pairs.without_reference, 5)}"
     if pairs.without_prediction and only_common:
-        yield f"{_count(pairs.without_prediction)} no prediction and {_left_out(pairs.without_prediction)}"
-
-
-def _count(cases: Sequence | dict) -> str:
-    return f"{len(cases)} case{'s have' if len(cases) > 1 else ' has'}"
-
-
-def _left_out(cases: dict[str, Path]) -> str:
-    return f"{'are' if len(cases) > 1 else 'is'} left out: {_names(cases)}"
-
-
-def _names(cases: dict[str, Path]) -> str:
-    return ", ".join(list(cases)[:5]) + (", ..." if len(cases) > 5 else "")
+        yield f"references without a prediction, left out: {shorten(pairs.without_prediction, 5)}"
 
 
 def _table(wanted: str, masks: Sequence[Path], place: Path, role: str, say: Callable[[str], None]) -> LabelTable:

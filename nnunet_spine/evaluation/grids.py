@@ -74,6 +74,9 @@ def to_grid(moving: LabelMap, shape: tuple[int, ...], affine: np.ndarray, role: 
     labels, kept = _resample(moving, shape, affine)
     if kept < 1 - _REMARKABLE_LOSS:
         note += f"; {100 * (1 - kept):.2g} % of its labelled volume lies outside"
+    if turned.shape == tuple(shape):
+        distance = geometry.corner_distance_mm(shape, turned_affine, affine)
+        note += f"; same number of voxels, {distance:.3g} mm apart: check its header"
     return LabelMap(labels, affine, (*moving.notes, note))
 
 

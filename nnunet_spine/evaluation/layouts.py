@@ -158,7 +158,9 @@ def _by_level(methods: Sequence[Method], settings: Settings) -> Table:
         for method in methods
         for group in method.summary.levels
     ]
-    return Table("levels", caption, (*_label_header(methods), "level", *columns), tuple(rows))
+    return Table(
+        "levels", caption, (*_label_header(methods), "level", *columns), tuple(rows), n_names=_n_names(methods)
+    )
 
 
 def _by_region(
@@ -174,7 +176,9 @@ def _by_region(
         for method in methods
         for group in method.summary.regions
     ]
-    return Table(key, caption, (*_label_header(methods), "region", "n", *columns), tuple(rows))
+    return Table(
+        key, caption, (*_label_header(methods), "region", "n", *columns), tuple(rows), n_names=_n_names(methods)
+    )
 
 
 def _per_method(
@@ -214,6 +218,10 @@ def _label(methods: Sequence[Method], method: Method) -> tuple[str, ...]:
 
 def _label_header(methods: Sequence[Method]) -> tuple[str, ...]:
     return ("method",) if len(methods) > 1 else ()
+
+
+def _n_names(methods: Sequence[Method]) -> int:
+    return len(_label_header(methods)) + 1
 
 
 def number(value: float | None, digits: int, factor: float = 1) -> str:

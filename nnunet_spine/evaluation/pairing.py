@@ -1,7 +1,7 @@
 """Which files belong to one case: predictions, references and images paired by name."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,19 +70,24 @@ def _stem(name: str) -> str:
     return name
 
 
-def _files(place: Path, endings: tuple[str, ...]) -> Iterator[Path]:
-    """The file itself, or those of a folder: at its top, or below where the top has none."""
+def _files(place: Path, wanted: Callable[[Path], bool]) -> Iterator[Path]:
+    """The file itself, or the wanted ones of a folder: at its top, or below where the top has none."""
     if place.is_file():
-        yield from [place] if place.name.lower().endswith(endings) else []
+        yield from [place] if wanted(place) else []
         return
     if not place.is_dir():
         raise InputError("no such file or folder", "check the path", place)
     for folder, subfolders, names in os.walk(place, followlinks=True):
         subfolders[:] = sorted(n for n in subfolders if not n.startswith(".") and n != "__MACOSX")
-        found = [Path(folder) / n for n in sorted(names) if not n.startswith(".") and n.lower().endswith(endings)]
+        paths = (Path(folder) / name for name in sorted(names) if not name.startswith("."))
+        found = [path for path in paths if wanted(path)]
         yield from found
         if found and Path(folder) == place:
             return
+
+
+def _is_volume(path: Path) -> bool:
+    return path.name.lower().endswith((".nii", ".nii.gz"))
 
 
 def _unique(paths: Iterable[Path], place: Path) -> dict[str, Path]:
@@ -110,7 +115,7 @@ def list_masks(place: str | Path) -> dict[str, Path]:
         InputError: no such place, or a case that is there twice.
     """
     place = Path(place)
-    return _unique(_files(place, (".nii", ".nii.gz")), place)
+    return _unique(_files(place, _is_volume), place)
 
 
 def list_points(place: str | Path) -> dict[str, Path]:
@@ -120,7 +125,11 @@ def list_points(place: str | Path) -> dict[str, Path]:
         InputError: no such place, or a case that is there twice.
     """
     place = Path(place)
-    return _unique((p for p in _files(place, (".json",)) if place.is_file() or looks_like_points(p)), place)
+
+    def wanted(path: Path) -> bool:
+        return path.name.lower().endswith(".json") and (place.is_file() or looks_like_points(path))
+
+    return _unique(_files(place, wanted), place)
 
 
 def list_images(place: str | Path) -> dict[str, Path]:
@@ -130,7 +139,7 @@ def list_images(place: str | Path) -> dict[str, Path]:
         InputError: no such place.
     """
     images = {}
-    for path in _files(Path(place), (".nii", ".nii.gz")):
+    for path in _files(Path(place), _is_volume):
         if not _stem(path.name).lower().endswith(_MASK_SUFFIXES):
             images.setdefault(case_name(path), path)
     return images
@@ -159,10 +168,13 @@ def pair(
         raise InputError("no .nii or .nii.gz file", "give the folder with the predicted label maps", prediction)
     masks, points = {}, {}
     for place in references:
-        new_masks, new_points = list_masks(place), list_points(place)
-        if not new_masks and not new_points:
+        found = list_masks(place), list_points(place)
+        if not any(found):
             raise InputError("neither masks (.nii, .nii.gz) nor centroid files (.json)", "check the path", place)
-        masks, points = {**new_masks, **masks}, {**new_points, **points}
+        for known, new in zip((masks, points), found, strict=True):
+            if twice := sorted(known.keys() & new.keys()):
+                raise InputError(f"case {twice[0]} is also in {known[twice[0]].parent}", "give one of them", place)
+            known.update(new)
     ct = list_images(images) if images is not None else {}
     if prediction.is_file() and all(place.is_file() for place in references):
         case = case_name(prediction)
@@ -173,8 +185,8 @@ def pair(
     common = sorted(predictions.keys() & known.keys())
     if not common:
         raise InputError(
-            f"no case name in common with {' and '.join(map(str, references))}: {_some(predictions)} here, "
-            f"{_some(known)} there",
+            f"no case name in common with {' and '.join(map(str, references))}: {shorten(predictions)} here, "
+            f"{shorten(known)} there",
             "rename one side; endings and VerSe's suffixes do not matter",
             prediction,
         )
@@ -187,6 +199,7 @@ def pair(
     )
 
 
-def _some(cases: Iterable[str]) -> str:
+def shorten(cases: Iterable[str], most: int = 3) -> str:
+    """The first names, and how many there are: "a, b, c, ... (12)"."""
     names = sorted(cases)
-    return ", ".join(names[:3]) + (f", ... ({len(names)})" if len(names) > 3 else "")
+    return ", ".join(names[:most]) + (f", ... ({len(names)})" if len(names) > most else "")

@@ -17,34 +17,36 @@ _LATEX = {
 
 @dataclass(frozen=True)
 class Table:
-    """A table whose cells are finished texts; the first column holds names, the others values.
+    """A table whose cells are finished texts.
 
     Attributes:
         key: identifier, used as the LaTeX label.
         caption: what a reader needs to know, in sentences.
         header: one text per column.
         rows: as many texts each.
+        n_names: the first columns hold names, aligned to the left.
     """
 
     key: str
     caption: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    n_names: int = 1
 
 
 def to_markdown(table: Table) -> str:
     """Caption and table with aligned columns."""
-    return f"{table.caption}\n\n{markdown_grid(table.header, table.rows)}"
+    return f"{table.caption}\n\n{markdown_grid(table.header, table.rows, table.n_names)}"
 
 
-def markdown_grid(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table alone, its columns aligned."""
+def markdown_grid(header: Sequence[str], rows: Sequence[Sequence[str]], n_names: int = 1) -> str:
+    """A table alone, its columns aligned: names to the left, values to the right."""
     lines = [[cell.replace("|", "\\|") for cell in line] for line in (header, *rows)]
     widths = [max(3, *(len(line[k]) for line in lines)) for k in range(len(header))]
-    rule = ["-" * widths[0], *("-" * (w - 1) + ":" for w in widths[1:])]
+    rule = ["-" * w if k < n_names else "-" * (w - 1) + ":" for k, w in enumerate(widths)]
 
     def padded(line: Sequence[str]) -> list[str]:
-        return [line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))]
+        return [c.ljust(w) if k < n_names else c.rjust(w) for k, (c, w) in enumerate(zip(line, widths, strict=True))]
 
     return "\n".join(f"| {' | '.join(padded(line))} |" for line in (lines[0], rule, *lines[1:]))
 
@@ -56,7 +58,7 @@ def to_latex(table: Table) -> str:
     return (
         "\\begin{table}\n\\centering\n"
         f"\\caption{{{latex_text(table.caption)}}}\n\\label{{tab:{table.key}}}\n"
-        f"\\begin{{tabular}}{{l{'r' * (len(table.header) - 1)}}}\n"
+        f"\\begin{{tabular}}{{{'l' * table.n_names}{'r' * (len(table.header) - table.n_names)}}}\n"
         f"\\toprule\n{lines[0]}\n\\midrule\n{body}\n\\bottomrule\n"
         "\\end{tabular}\n\\end{table}\n"
     )

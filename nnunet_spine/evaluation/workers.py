@@ -48,16 +48,17 @@ def score_jobs(jobs: Sequence[CaseJob], folder: Path, workers: int) -> Iterator[
         WriteError: the folder cannot be written; finished cases stay.
         InputError: a worker process was killed.
     """
+    signatures = {job.case: _signature(job) for job in jobs}  # before scoring: a file may change meanwhile
     left = []
     for job in jobs:
-        stored = _stored(folder, job)
+        stored = _stored(_path(folder, job), signatures[job.case])
         if stored is None:
             left.append(job)
         else:
             yield stored
     for job, result in _results(left, workers):
         if isinstance(result, CaseScore):
-            write_json(_path(folder, job), {"signature": job.signature(), "score": score_to_dict(result)})
+            write_json(_path(folder, job), {"signature": signatures[job.case], "score": score_to_dict(result)})
         yield result
 
 
@@ -83,14 +84,20 @@ def _path(folder: Path, job: CaseJob) -> Path:
     return folder / f"{job.case}.json"
 
 
-def _stored(folder: Path, job: CaseJob) -> CaseScore | None:
-    path = _path(folder, job)
+def _signature(job: CaseJob) -> str:
+    try:
+        return job.signature()
+    except OSError:  # a file is gone, or a link leads nowhere: reported when its turn comes
+        return ""
+
+
+def _stored(path: Path, signature: str) -> CaseScore | None:
     if not path.is_file():
         return None
     try:
         content = read_json(path)
-        return score_from_dict(content["score"]) if content["signature"] == job.signature() else None
-    except (InputError, OSError, KeyError, TypeError):  # of another version, or damaged: score again
+        return score_from_dict(content["score"]) if content["signature"] == signature else None
+    except (InputError, KeyError, TypeError):  # of another version, or damaged: score again
         return None
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from nnunet_spine.evaluation.layouts import Method, mean_sd, number, paper_tables, rate
 from nnunet_spine.evaluation.paired import DIFFERENCES, paired_differences
+from nnunet_spine.evaluation.pairing import shorten
 from nnunet_spine.evaluation.record import Evaluation, write_record
 from nnunet_spine.evaluation.table import MISSING, Table, markdown_grid, to_csv, to_latex, to_markdown
 from nnunet_spine.files import write_text
@@ -88,9 +89,12 @@ def _failures(evaluations: Sequence[Evaluation]) -> Iterator[str]:
 
 
 def _notes(scores: Sequence[CaseScore]) -> Iterator[str]:
-    noted = [f"- {score.case}: {'; '.join(score.notes)}" for score in scores if score.notes]
-    if noted:
-        yield "\n".join(["Notes:", "", *noted])
+    cases: dict[str, list[str]] = {}
+    for score in scores:
+        for note in score.notes:
+            cases.setdefault(note, []).append(score.case)
+    if cases:
+        yield "\n".join(["Notes:", "", *(f"- {note} ({shorten(names)})" for note, names in cases.items())])
 
 
 def latex_file(tables: Sequence[Table]) -> str:
@@ -149,7 +153,7 @@ def overview(evaluations: Sequence[Evaluation]) -> str:
         + (f"; {len(e.failures)} failed" if e.failures else "")
         for e in evaluations
     ]
-    return "\n".join([markdown_grid(["method"] * several + header, rows), "", *lines])
+    return "\n".join([markdown_grid(["method"] * several + header, rows, 1 + several), "", *lines])
 
 
 def cases_csv(scores: Sequence[CaseScore], settings: Settings) -> str:
