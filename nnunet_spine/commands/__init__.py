@@ -3,4 +3,4 @@
 Modules import nothing heavy at the top; what needs torch or nnU-Net is imported inside `run`.
 """
 
-COMMANDS = ("env", "doctor", "trainers", "labels", "phantom", "convert", "plan", "demo")
+COMMANDS = ("env", "doctor", "trainers", "labels", "phantom", "convert", "plan", "evaluate", "demo")
