@@ -1,6 +1,3 @@
-import os
-from pathlib import Path
-
 import matplotlib.image
 import numpy as np
 import pytest
@@ -143,19 +140,95 @@ class TestNames:
         np.testing.assert_allclose(pictures.spread(np.array([10.0, 48, 50]), 10, 2, 50), [10, 40, 50])
         np.testing.assert_allclose(pictures.spread(np.array([1.0, 1, 1]), 10, 2, 5), [2, 12, 22])
 
-    def test_errors_are_marked_in_the_prediction_only(self):
-        _, reference = spine()
-        prediction = reference.copy()
-        prediction[reference == BY_NAME["T13"].nnunet_id] = BY_NAME["L5"].nnunet_id
-        score = scores.score_case(prediction, reference, AFFINE)
-        spot = (3.0, 4.0, True)
-        spots = {
-            "reference": {BY_NAME["T12"].nnunet_id: spot, BY_NAME["T13"].nnunet_id: spot},
-            "prediction": {BY_NAME["T12"].nnunet_id: (3.0, 4.0, False), BY_NAME["L5"].nnunet_id: spot},
-        }
-        assert [n.text for n in pictures.level_names(spots, "reference", score)] == ["T12", "T13"]
-        assert [n.text for n in pictures.level_names(spots, "prediction", score)] == ["(T12)", "L5 ✗", "no T13"]
-        assert [n.text for n in pictures.level_names(spots, "prediction", None)] == ["(T12)", "L5"]
+
+def cubes(names):
+    """A label map with a cube of 8 voxels per name, from head to foot; None leaves a gap."""
+    labels = np.zeros((12, 12, 12 * len(names)), np.uint8)
+    for k, name in enumerate(reversed(names)):
+        if name:
+            labels[2:10, 2:10, 12 * k + 2 : 12 * k + 10] = BY_NAME[name].nnunet_id
+    return labels
+
+
+class TestMarks:
+    def score(self, prediction, reference):
+        return scores.score_case(prediction, reference, np.eye(4))
+
+    def texts(self, score):
+        return {name: text for name, (text, _) in pictures.prediction_notes(score).items()}
+
+    def test_nothing_is_wrong(self):
+        score = self.score(cubes(["T12", "L1"]), cubes(["T12", "L1"]))
+        assert self.texts(score) == {"T12": "T12", "L1": "L1"}
+        assert all(kind is None for _, kind in pictures.prediction_notes(score).values())
+
+    def test_low_dice_is_never_rounded_up(self):
+        prediction, reference = cubes(["T12", "L1"]), cubes(["T12", "L1"])
+        prediction[:, :, 14:18] = 0  # half of T12: 2 * 256 / (256 + 512)
+        assert self.texts(self.score(prediction, reference)) == {"T12": "T12 0.66", "L1": "L1"}
+
+    def test_wrong_and_surplus_names(self):
+        score = self.score(cubes(["C7", "T12", "T13", "L1"]), cubes([None, "T12", "L1", "L2"]))
+        assert self.texts(score) == {"C7": "+C7", "T12": "T12", "T13": "T13 (is L1)", "L1": "L1 (is L2)"}
+
+    def test_one_name_for_two_vertebrae(self):
+        reference, prediction = cubes(["T12", "L1", "L2"]), cubes(["T12", "L1", "L1"])
+        assert self.texts(self.score(prediction, reference)) == {"T12": "T12", "L1": "L1 (also L2)"}
+
+    def test_centre_too_far_off(self):
+        prediction = cubes([None, None, "L1"])
+        score = scores.score_centers(prediction, np.eye(4), {BY_NAME["L1"].nnunet_id: (5.5, 5.5, 31.0)})
+        assert self.texts(score) == {"L1": "L1 26 mm"}
+
+    def test_notes_stand_in_the_prediction_only(self):
+        reference, prediction = cubes(["T12", "L1", "L2"]), cubes([None, "L1", "L2"])
+        prediction[prediction == BY_NAME["L2"].nnunet_id] = BY_NAME["L5"].nnunet_id
+        score = self.score(prediction, reference)
+        t12, l1, l2, l5 = (BY_NAME[name].nnunet_id for name in ("T12", "L1", "L2", "L5"))
+        spot, beside = pictures.Spot(3.0, 4.0), pictures.Spot(3.0, 4.0, met=False)
+        missed_at = {t12: spot, l2: spot}
+        wrong = pictures.level_names("prediction", {l1: beside, l5: spot}, score, missed_at)
+        assert [n.text for n in wrong] == ["[L1]", "L5 (is L2)", "no T12"]  # L2 is not missed but misnamed
+        assert [kind.example for kind in pictures.legend(wrong)] == ["T5 (is T6)", "no T5", "[T5]"]
+        for shown, given in (("reference", score), ("prediction", None)):
+            plain = pictures.level_names(shown, {l1: spot, l5: spot}, given, missed_at)
+            assert [n.text for n in plain] == ["L1", "L5"]
+            assert pictures.legend(plain) == []
+
+    def test_a_shift_is_said(self):
+        names = ["T12", "L1", "L2", "L3"]
+        score = self.score(cubes([*names[1:], "L4"]), cubes(names))
+        assert "named 1 level too caudal" in pictures.describe(score)
+
+
+class TestProjection:
+    def test_the_label_in_front_hides_those_behind(self):
+        labels = np.zeros((3, 5, 2), np.uint8)
+        labels[0, 1], labels[0, 3], labels[1, 0] = 20, 21, 22
+        seen = pictures.frontmost(labels, slice(0, 5))
+        assert seen[:, 0].tolist() == [21, 22, 0]
+        assert pictures.frontmost(labels, slice(0, 3))[:, 0].tolist() == [20, 22, 0]
+
+    def test_brightest_voxel_inside_the_slab(self):
+        image = np.arange(10).reshape(1, 10, 1)
+        assert pictures.brightest(image, slice(2, 6)).tolist() == [[5]]
+
+    def test_slab_holds_the_labels_and_a_margin(self):
+        labels = np.zeros((4, 40, 4), np.uint8)
+        labels[1, 12:20, 1] = 20
+        assert pictures.slab([labels], 40, 2.0) == slice(7, 25)
+        assert pictures.slab([labels], 40, 0.5) == slice(0, 40)
+        assert pictures.slab([np.zeros_like(labels)], 40, 2.0) == pictures.slab([], 40, 2.0) == slice(0, 40)
+
+
+class TestLayout:
+    def test_rows_are_centred_below_each_other(self):
+        (height, width), corners = pictures.layout([[(100, 700), (100, 500)], [(90, 200)]])
+        assert width == 1200 + pictures.sheet.GAP_PX
+        top = pictures.sheet.HEADER_PX + pictures.sheet.HEADING_PX
+        below = top + 100 + pictures.sheet.HEADING_PX
+        assert corners == [[(top, 0), (top, 700 + pictures.sheet.GAP_PX)], [(below, (width - 200) // 2)]]
+        assert height == below + 90 + pictures.sheet.FOOTER_PX
 
 
 class TestCase:
@@ -164,20 +237,16 @@ class TestCase:
         prediction = reference.copy()
         prediction[reference == BY_NAME["T13"].nnunet_id] = BY_NAME["L5"].nnunet_id
         pixels = picture(tmp_path, image, reference, prediction, AFFINE, title="case $1_a")
-        height, width, _ = pixels.shape
-        size_mm = SHAPE * SPACING_MM
-        scale = pictures.cuts.MAX_ASPECT * HEIGHT_PX / (2 * size_mm[0] + 2 * size_mm[1])  # here the width is the limit
-        assert height == round(scale * size_mm[2]) + pictures.HEADER_PX
-        assert width == pictures.MIN_WIDTH_PX  # wide enough for the title, panels in the middle
-        coronal, sagittal = (round(mm * scale) for mm in size_mm[:2])
-        left = (width - 2 * (sagittal + coronal) - 3 * pictures.GAP_PX) // 2
-        body = pixels[pictures.HEADER_PX :, left:]
-        assert not pixels[pictures.HEADER_PX :, :left].any()
-        truth, predicted = body[:, :sagittal], body[:, sagittal + pictures.GAP_PX : 2 * sagittal + pictures.GAP_PX]
-        assert all(has_color(truth, name) for name in NAMES)
-        assert all(has_color(predicted, name) for name in ("T11", "T12", "L5", "L1", "L2"))
-        assert not has_color(truth, "L5")
-        assert not has_color(predicted, "T13")
+        # 120 x 105 x 180 mm, shown in two rows of sagittal, coronal, projection: the height is the limit
+        scale = HEIGHT_PX / (2 * 180)
+        sagittal, coronal = (round(180 * scale), round(105 * scale)), (round(180 * scale), round(120 * scale))
+        size, corners = pictures.layout([[sagittal, coronal, coronal]] * 2)
+        assert pixels.shape[:2] == size
+        for row, has, lacks in ((0, "T13", "L5"), (1, "L5", "T13")):
+            for (top, left), (h, w) in zip(corners[row], (sagittal, coronal, coronal), strict=True):
+                panel = pixels[top : top + h, left : left + w]
+                assert all(has_color(panel, name) for name in ("T11", "T12", has, "L1", "L2"))
+                assert not has_color(panel, lacks)
 
     @pytest.mark.parametrize("codes", ["LPS", "PIR", "ASL"])
     def test_axis_order_does_not_matter(self, tmp_path, codes):
@@ -195,18 +264,17 @@ class TestCase:
         labels = labels.astype(np.uint8)
         image, affine = geometry.reorient(image, np.eye(4), codes)
         labels, _ = geometry.reorient(labels, np.eye(4), codes)
-        figure = pictures.case_figure(image, None, labels, affine, height_px=40)
+        figure = pictures.case_figure(image, None, labels, affine, height_px=240)
         figure.canvas.draw()
-        pixels = np.asarray(figure.canvas.buffer_rgba())[pictures.HEADER_PX :, :, 0].astype(int)
-        left = (pictures.MIN_WIDTH_PX - 80 - pictures.GAP_PX) // 2
-        sagittal, coronal = pixels[:, left : left + 40], pixels[:, left + 40 + pictures.GAP_PX :][:, :40]
-        for panel in (sagittal, coronal):
-            assert panel.shape == (40, 40)
-            bright, dark = panel[0, 0], panel[10, 20]
-            assert bright > dark
-            assert (panel[:2] == bright).all()
-            assert (panel[:15, :2] == bright).all()  # side letter and scale bar are below
-            assert (panel[5:15, 5:] == dark).all()
+        pixels = np.asarray(figure.canvas.buffer_rgba())[..., 0].astype(int)
+        side = (pixels.shape[0] - pictures.layout([[(0, 0)]])[0][0],) * 2
+        _, (corners,) = pictures.layout([[side] * 3])
+        for k, (top, left) in enumerate(corners):
+            panel = pixels[top : top + side[0], left : left + side[1]]
+            bright, dark = panel[0, 0], panel[side[0] // 4, side[1] // 2]
+            assert bright > dark or k == 2  # the projection sees the bright front all over
+            assert (panel[:6] == bright).all()
+            assert (panel[: side[0] // 2, :6] == bright).all()  # side letter and scale bar are below
 
     @pytest.mark.parametrize("maps", ["prediction", "reference", "neither", "both empty"])
     def test_without_some_labels(self, tmp_path, maps):
@@ -219,17 +287,37 @@ class TestCase:
     def test_long_volume_is_framed_around_the_vertebrae(self):
         image, labels = (np.pad(a, ((0, 0), (0, 0), (0, 400))) for a in spine())
         labels[0, 0, -1] = BY_NAME["C1"].nnunet_id  # a fragment far away
-        figure = pictures.case_figure(image, None, labels, AFFINE)
-        assert figure.canvas.get_width_height()[0] > pictures.MIN_WIDTH_PX
+        width, height = pictures.case_figure(image, None, labels, AFFINE).canvas.get_width_height()
+        assert width > pictures.sheet.MIN_WIDTH_PX
+        assert height < width  # 180 mm of vertebrae, not 1380 mm of scan
 
     @pytest.mark.parametrize("curved", [True, False])
     def test_curved_cut_keeps_a_scoliotic_spine_in_view(self, tmp_path, monkeypatch, curved):
-        monkeypatch.setattr(pictures.figure, "level_names", lambda *_: [])  # names have colours, too
+        monkeypatch.setattr(pictures.figure, "level_names", lambda *_: [])  # names and centres have colours, too
+        monkeypatch.setattr(pictures.figure, "_center_marks", lambda *_: [])
         image, labels = spine()
         pixels = picture(tmp_path, image, None, labels, AFFINE, curved=curved)
-        sagittal = pixels[:, : pictures.MIN_WIDTH_PX // 2 - 10]
+        height = pixels.shape[0] - pictures.layout([[(0, 0)]])[0][0]
+        widths = [round(mm * height / 180) for mm in (105, 120, 120)]
+        sagittal = pixels[:, : pictures.layout([[(height, w) for w in widths]])[1][0][1][1]]
         assert has_color(sagittal, "T13")
         assert has_color(sagittal, "L2") == has_color(sagittal, "T11") == curved
+
+    def test_reference_of_centres_only(self, tmp_path):
+        image, labels = spine()
+        whole = scores.score_case(labels, labels, AFFINE)
+        centers = {BY_NAME[v.name].nnunet_id: v.reference_center_mm for v in whole.vertebrae}
+        score = scores.score_centers(labels, AFFINE, centers)
+        with_centers = picture(tmp_path, image, None, labels, AFFINE, score=score)
+        assert with_centers.shape != picture(tmp_path, image, None, labels, AFFINE).shape  # has the reference's panels
+        picture(tmp_path, image, None, np.zeros_like(labels), AFFINE, score=score)
+
+    def test_without_an_image(self, tmp_path):
+        _, labels = spine()
+        pixels = picture(tmp_path, None, labels, labels, AFFINE)
+        assert all(has_color(pixels, name) for name in NAMES)
+        with pytest.raises(InputError, match="neither"):
+            pictures.case_figure(None, None, None, AFFINE)
 
     def test_shapes_must_agree(self, tmp_path):
         image, labels = spine()
@@ -260,6 +348,13 @@ class TestFiles:
         assert matplotlib.image.imread(target).ndim == 3
         assert [p.name for p in target.parent.iterdir()] == ["case_1.png"]
 
+    def test_without_an_image(self, case):
+        labels = case / "case_1.nii.gz"
+        pictures.case_picture_from_files(None, labels, case / "a.png", reference_path=labels)
+        assert (case / "a.png").is_file()
+        with pytest.raises(InputError, match="neither"):
+            pictures.case_picture_from_files(None, None, case / "b.png")
+
     def test_grids_must_agree(self, case):
         moved = AFFINE.copy()
         moved[2, 3] += 1
@@ -268,10 +363,8 @@ class TestFiles:
             pictures.case_picture_from_files(case / "case_1_0000.nii.gz", case / "moved.nii.gz", case / "a.png")
         assert caught.value.path == case / "moved.nii.gz"
 
-    def test_real_scan(self, tmp_path):
-        if "NNUNET_SPINE_TEST_DATA" not in os.environ:
-            pytest.skip("NNUNET_SPINE_TEST_DATA is not set to the folder with ct/sub-tptbox_ct.nii.gz")
-        folder = Path(os.environ["NNUNET_SPINE_TEST_DATA"]) / "ct"
+    def test_real_scan(self, tmp_path, real_data):
+        folder = real_data / "ct"
         mask, affine = files.read_nifti(folder / "sub-tptbox_seg-vert_msk.nii.gz")
         labels = lookup_table("verse", "nnunet")[mask].astype(np.uint8)
         files.write_nifti(tmp_path / "labels.nii.gz", labels, affine)

@@ -1,6 +1,6 @@
 """Where to cut: the vertebral bodies, the curve through them, and the frame of a picture."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import edt
@@ -8,9 +8,10 @@ import numpy as np
 
 from nnunet_spine import scores
 
-MARGIN_MM = 60.0  # context shown around the vertebrae
+MARGIN_MM = np.array([[-45.0, -25.0, -35.0], [45.0, 60.0, 35.0]])
+"""Context shown around the vertebrae, RAS: more in front, where the names are written."""
 HEIGHT_PX = 1000
-MAX_ASPECT = 2.4  # all panels together are at most this much wider than `height_px`
+MAX_ASPECT = 1.4  # a row of panels is at most this much wider than `height_px`
 MAX_PX_PER_MM = 6.0
 WORKING_SPACING_MM = 2.0  # finding the bodies on a finer grid moves the cut by less than a voxel
 FRAGMENT = 0.2  # a label below this share of the median vertebra's volume steers neither cut nor frame
@@ -77,8 +78,8 @@ def cut_positions(points: Mapping[int, np.ndarray], shape: tuple[int, ...], view
     return np.interp(np.arange(shape[2]), xyz[:, 2], xyz[:, view.across])
 
 
-def extent(labels: list[np.ndarray], spacing_mm: np.ndarray, margin_mm: float = MARGIN_MM) -> np.ndarray | None:
-    """First and last index along each axis of the vertebrae of all maps with a margin around, (2, 3) float.
+def extent(labels: list[np.ndarray], spacing_mm: np.ndarray) -> np.ndarray | None:
+    """First and last index along each axis of a RAS array of all maps' vertebrae and `MARGIN_MM` around, (2, 3) float.
 
     Fragments (`FRAGMENT`) are ignored. The result may reach beyond the array; None without labels.
     """
@@ -91,8 +92,7 @@ def extent(labels: list[np.ndarray], spacing_mm: np.ndarray, margin_mm: float = 
             corners += [index[whole].min(0), index[whole].max(0)]
     if not corners:
         return None
-    margin = margin_mm / np.asarray(spacing_mm)
-    return np.array([np.min(corners, 0) - margin, np.max(corners, 0) + margin])
+    return np.array([np.min(corners, 0), np.max(corners, 0)]) + MARGIN_MM / np.asarray(spacing_mm)
 
 
 @dataclass(frozen=True)
@@ -110,11 +110,13 @@ class Frame:
     px_per_mm: float
 
     @classmethod
-    def fit(cls, box: np.ndarray, spacing_mm: np.ndarray, n_columns: int, height_px: int = HEIGHT_PX) -> "Frame":
-        """The largest scale at which panels, `n_columns` per view, are at most `height_px` high and not too wide."""
+    def fit(
+        cls, box: np.ndarray, spacing_mm: np.ndarray, rows: Sequence[Sequence[View]], height_px: int = HEIGHT_PX
+    ) -> "Frame":
+        """The largest scale at which rows of panels are together at most `height_px` high, and none is too wide."""
         size_mm = (box[1] - box[0] + 1) * spacing_mm
-        width_mm = n_columns * sum(size_mm[view.along] for view in VIEWS)
-        px_per_mm = min(height_px / size_mm[2], MAX_ASPECT * height_px / width_mm, MAX_PX_PER_MM)
+        width_mm = max(sum(size_mm[view.along] for view in row) for row in rows)
+        px_per_mm = min(height_px / (len(rows) * size_mm[2]), MAX_ASPECT * height_px / width_mm, MAX_PX_PER_MM)
         return cls(box, spacing_mm, px_per_mm)
 
     def size(self, view: View) -> tuple[int, int]:

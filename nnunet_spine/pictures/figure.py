@@ -1,20 +1,19 @@
-"""The figure: panels side by side with names and scores."""
+"""The figure of one case: cuts and projections of reference and prediction, with names, centres and scores."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
 from scipy import ndimage
 
 from nnunet_spine import geometry, scores
-from nnunet_spine.anatomy import BY_NNUNET_ID
+from nnunet_spine.anatomy import BY_NAME, BY_NNUNET_ID
 from nnunet_spine.errors import InputError
 from nnunet_spine.pictures.cuts import (
+    CORONAL,
     HEIGHT_PX,
-    VIEWS,
+    MARGIN_MM,
+    SAGITTAL,
     WORKING_SPACING_MM,
     Frame,
     View,
@@ -22,79 +21,16 @@ from nnunet_spine.pictures.cuts import (
     cut_positions,
     extent,
 )
-from nnunet_spine.pictures.pixels import CT_WINDOW_HU, left_edges, overlay, spread
+from nnunet_spine.pictures.marks import Spot, level_names
+from nnunet_spine.pictures.pixels import CT_WINDOW_HU, PROJECTION_WINDOW_HU, left_edges, overlay
+from nnunet_spine.pictures.projection import brightest, frontmost, slab
+from nnunet_spine.pictures.sheet import Center, Panel, draw
 
-MIN_WIDTH_PX = 1000
-HEADER_PX, GAP_PX, EDGE_PX = 84, 6, 8
-NAME_PX, TEXT_PX, TITLE_PX = 14, 16, 20
-DPI = 100
-
-GREY, GREEN, RED = "#b0b0b0", "#7bd88f", "#ff6b6b"
-
-
-@dataclass(frozen=True)
-class Name:
-    """A level's name in a panel, to be written to the left of a pixel."""
-
-    text: str
-    row: float
-    column: float
-    color: str
-
-
-def level_names(
-    spots: Mapping[str, Mapping[int, tuple[float, float, bool]]], shown: str, score: scores.CaseScore | None
-) -> list[Name]:
-    """What to write in a panel that shows the map `shown`.
-
-    Args:
-        spots: for each label map, label -> (row, column, whether the cut meets it).
-        shown: "reference" or "prediction".
-        score: of the case; None: names only.
-    """
-    wrong, missed = set(), set()
-    if shown == "prediction" and score is not None:
-        wrong = {*score.surplus_names, *(v.name for v in score.vertebrae if not v.identified)}
-        missed = set(score.missed)
-    names = []
-    for label, (row, column, met) in spots[shown].items():
-        level = BY_NNUNET_ID[label]
-        text = level.name if met else f"({level.name})"
-        if level.name in wrong:
-            names.append(Name(f"{text} ✗", row, column, RED))
-        else:
-            names.append(Name(text, row, column, legible(level.color)))
-    for label, (row, column, _) in spots.get("reference", {}).items():
-        if BY_NNUNET_ID[label].name in missed:
-            names.append(Name(f"no {BY_NNUNET_ID[label].name}", row, column, GREY))
-    return names
-
-
-def legible(color: tuple[int, int, int]) -> str:
-    """A lighter shade for writing on a dark ground, as "#rrggbb"."""
-    return "#{:02x}{:02x}{:02x}".format(*(round(0.5 * c + 0.5 * 255) for c in color))
-
-
-def describe(score: scores.CaseScore) -> str:
-    """The second line of the title."""
-    parts = [
-        f"Dice {_number(score.dice, '.3f')}",
-        f"binary Dice {_number(score.binary_dice, '.3f')}",
-        f"identified {score.n_identified} of {len(score.vertebrae)}",
-        f"localisation error {_number(score.localisation_error_mm, '.1f')} mm",
-    ]
-    for word, levels in (("missed", score.missed), ("surplus", score.surplus_names)):
-        if levels:
-            parts.append(f"{word} {' '.join(levels[:6])}{' ...' if len(levels) > 6 else ''}")
-    return "   ".join(parts)
-
-
-def _number(value: float | None, form: str) -> str:
-    return "-" if value is None else format(value, form)
+Points = Mapping[int, np.ndarray]
 
 
 def case_figure(
-    image: np.ndarray,
+    image: np.ndarray | None,
     reference: np.ndarray | None,
     prediction: np.ndarray | None,
     affine: np.ndarray,
@@ -105,29 +41,37 @@ def case_figure(
     curved: bool = True,
     height_px: int = HEIGHT_PX,
 ) -> Figure:
-    """Draw one case: sagittal reference and prediction, coronal reference and prediction.
+    """Draw one case: sagittal cut, coronal cut, and coronal maximum projection of the reference and the prediction.
 
-    In the prediction's panels a name with a cross is a wrong or surplus level, "no T5" a missed one; a name in brackets
-    belongs to a vertebra that the cut does not meet. Without labels the cuts pass through the volume's middle.
+    In the prediction's panels "T5 0.43" is a Dice below 0.7, "T5 (is T6)" a wrong name, "+T13" a level that the
+    reference does not have, "no T5" a missed one; a name in square brackets belongs to a vertebra that the cut does
+    not meet. A cross is the reference's centre, a dot the prediction's. The legend explains what occurs. Panels stand
+    in one row, or the prediction below the reference where that makes them larger. Without labels the cuts pass
+    through the volume's middle.
 
     Args:
-        image: CT in HU, three axes in any order and direction.
-        reference, prediction: nnU-Net ids on the same grid; either may be None and then has no panels.
+        image: CT in HU, three axes in any order and direction; None: labels on black.
+        reference, prediction: nnU-Net ids on the same grid; either may be None. A reference of which the score knows
+            the centres only has panels with these.
         affine: voxel index -> RAS mm, 4x4. Oblique volumes are shown along their own axes.
         title: first line, e.g. the case name.
         score: of the case; computed if both label maps are given.
-        window_hu: black and white of the CT.
+        window_hu: black and white of the CT's cuts.
         curved: let the cuts follow the vertebral bodies from row to row; otherwise plane cuts.
-        height_px: largest height of the panels.
+        height_px: largest height of all panels together.
 
     Raises:
-        InputError: not three axes, different shapes, or labels that are not nnU-Net ids.
+        InputError: not three axes, different shapes, labels that are not nnU-Net ids, or no array at all.
     """
+    maps = {name: m for name, m in (("reference", reference), ("prediction", prediction)) if m is not None}
+    if image is None:
+        if not maps:
+            raise InputError("neither an image nor labels to draw")
+        image = np.broadcast_to(np.float32(window_hu[0]), next(iter(maps.values())).shape)
     if image.ndim != 3:
         raise InputError(f"image of shape {image.shape}; expected three axes")
     if image.dtype.kind == "f" and image.dtype.itemsize not in (4, 8):  # scipy samples no other float types
         image = image.astype(np.float32)
-    maps = {name: m for name, m in (("reference", reference), ("prediction", prediction)) if m is not None}
     for name, array in maps.items():
         if array.shape != image.shape:
             raise InputError(f"image of shape {image.shape}, {name} {array.shape}; expected the same grid")
@@ -140,88 +84,136 @@ def case_figure(
     spacing = geometry.spacing_mm(ras_affine)
     stride = np.maximum(1, np.floor(WORKING_SPACING_MM / spacing)).astype(int)
     coarse = {name: array[tuple(slice(None, None, s) for s in stride)] for name, array in maps.items()}
+    centers = _centers(score, coarse, stride, ras_affine)
+    shown = [name for name in ("reference", "prediction") if name in maps or centers[name]] or ["image"]
 
-    # the reference steers the cuts, or the prediction where there is no reference
+    # the reference steers the cuts, or the prediction where the reference has no masks
     bodies = next((found for m in coarse.values() if (found := body_points(m, spacing * stride))), {})
-    bodies = {label: point * stride for label, point in bodies.items()}
-    last = np.array(image.shape) - 1
-    box = extent(list(coarse.values()), spacing * stride)
-    box = np.array([[0, 0, 0], last]) if box is None else np.clip(box * stride, 0, last)
-    frame = Frame.fit(box, spacing, max(1, len(maps)), height_px)
+    bodies = {label: point * stride for label, point in bodies.items()} or centers["reference"]
+    box = _box(image.shape, list(coarse.values()), centers["reference"], spacing, stride)
+    views = {"sagittal": SAGITTAL, "coronal": CORONAL, "projection": CORONAL}
+    frame, stacked = _frame(box, spacing, len(shown), list(views.values()), height_px)
 
-    cut = "curved " if curved and len(bodies) > 1 else ""
-    panels = []
-    for view in VIEWS:
-        position = frame.positions(view, cut_positions(bodies, image.shape, view, curved=curved))
-        hu = ndimage.map_coordinates(image, position, np.float32, order=1, mode="nearest")
-        cuts = {name: ndimage.map_coordinates(m, position, order=0, mode="nearest") for name, m in maps.items()}
-        spots = {name: _spots(frame, view, cuts[name], coarse[name], stride) for name in cuts}
-        for name in maps or ("image",):
-            names = level_names(spots, name, score) if name in maps else []
-            panels.append(Panel(view, f"{name}, {cut}{view.name}", overlay(hu, cuts.get(name), window_hu), names))
-    return draw(panels, frame.px_per_mm, title, score)
+    columns = []
+    for kind, view in views.items():
+        if kind == "projection":
+            pictures = _project(image, maps, coarse, frame, stride)
+            heading, window = "projection", PROJECTION_WINDOW_HU
+        else:
+            pictures = _cut(image, maps, frame, view, cut_positions(bodies, image.shape, view, curved=curved))
+            heading, window = f"{'curved ' if curved and len(bodies) > 1 else ''}{kind}", window_hu
+        seen = {
+            name: {label: frame.pixel(view, point) for label, point in points.items()}
+            for name, points in centers.items()
+        }
+        column = []
+        for name in shown:
+            labels = pictures[name] if name in maps else None
+            rgb = overlay(pictures["image"], labels, window)
+            spots = _spots(seen.get(name, {}), labels, rgb.shape)
+            missed_at = _spots(seen["reference"], pictures.get("reference"), rgb.shape)
+            names = level_names(name, spots, score, missed_at)
+            column.append(Panel(view, f"{name}, {heading}", rgb, names, _center_marks(name, seen, rgb.shape)))
+        columns.append(column)
+    rows = [list(row) for row in zip(*columns, strict=True)]
+    if not stacked:
+        rows = [[panel for column in columns for panel in column]]
+    return draw(rows, frame.px_per_mm, title, score)
+
+
+def _centers(
+    score: scores.CaseScore | None, coarse: Mapping[str, np.ndarray], stride: np.ndarray, affine: np.ndarray
+) -> dict[str, dict[int, np.ndarray]]:
+    """For reference and prediction, label -> voxel index of its centre: the score's, or else the mask's centroid."""
+    found: dict[str, dict[int, np.ndarray]] = {"reference": {}, "prediction": {}}
+    for name, array in coarse.items():
+        index, (values,) = scores.label_voxels(array)
+        found[name] = {label: center * stride for label, center in scores.centres(index, values).items()}
+    if score is not None:
+        for vertebra in score.vertebrae:
+            label = BY_NAME[vertebra.name].nnunet_id
+            for name, world_mm in (
+                ("reference", vertebra.reference_center_mm),
+                ("prediction", vertebra.predicted_center_mm),
+            ):
+                if world_mm is not None:
+                    found[name][label] = geometry.to_index(affine, np.array(world_mm))
+    return found
+
+
+def _box(
+    shape: tuple[int, ...], coarse: list[np.ndarray], centers: Points, spacing: np.ndarray, stride: np.ndarray
+) -> np.ndarray:
+    """First and last voxel index to show along each axis, (2, 3)."""
+    last = np.array(shape) - 1
+    corners = [] if (found := extent(coarse, spacing * stride)) is None else [found * stride]
+    if centers:  # a reference of centres may go beyond what was predicted
+        points = np.array(list(centers.values()))
+        corners.append(np.array([points.min(0), points.max(0)]) + MARGIN_MM / spacing)
+    if not corners:
+        return np.array([np.zeros(3), last])
+    return np.clip([np.min([c[0] for c in corners], 0), np.max([c[1] for c in corners], 0)], 0, last)
+
+
+def _frame(box: np.ndarray, spacing: np.ndarray, n_shown: int, views: list[View], height_px: int) -> tuple[Frame, bool]:
+    """The frame, and whether the prediction's panels stand below the reference's."""
+    side_by_side = Frame.fit(box, spacing, [[view for view in views for _ in range(n_shown)]], height_px)
+    stacked = Frame.fit(box, spacing, [views] * n_shown, height_px)
+    return (stacked, True) if stacked.px_per_mm > side_by_side.px_per_mm else (side_by_side, False)
+
+
+def _cut(
+    image: np.ndarray, maps: Mapping[str, np.ndarray], frame: Frame, view: View, across: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Image and label maps along a cut, each (height, width)."""
+    position = frame.positions(view, across)
+    cuts = {name: ndimage.map_coordinates(m, position, order=0, mode="nearest") for name, m in maps.items()}
+    return {"image": ndimage.map_coordinates(image, position, np.float32, order=1, mode="nearest"), **cuts}
+
+
+def _project(
+    image: np.ndarray,
+    maps: Mapping[str, np.ndarray],
+    coarse: Mapping[str, np.ndarray],
+    frame: Frame,
+    stride: np.ndarray,
+) -> dict[str, np.ndarray]:
+    """Projections of image and label maps from the front, each (height, width)."""
+    step = int(stride[1])
+    where = slab(list(coarse.values()), coarse_depth := -(-image.shape[1] // step), frame.spacing_mm[1] * step)
+    where = slice(where.start * step, image.shape[1] if where.stop == coarse_depth else where.stop * step)
+    low, high = np.floor(frame.box[0]).astype(int), np.ceil(frame.box[1]).astype(int) + 1
+    part = (slice(low[0], high[0]), slice(None), slice(low[2], high[2]))
+    position = frame.positions(CORONAL, np.zeros(image.shape[2]))[[0, 2]] - low[[0, 2], None, None]
+    bright = np.asarray(brightest(image[part], where), np.float32)
+    fronts = {name: frontmost(m[part], where) for name, m in maps.items()}
+    return {
+        "image": ndimage.map_coordinates(bright, position, order=1, mode="nearest"),
+        **{name: ndimage.map_coordinates(f, position, order=0, mode="nearest") for name, f in fronts.items()},
+    }
 
 
 def _spots(
-    frame: Frame, view: View, cut: np.ndarray, coarse: np.ndarray, stride: np.ndarray
-) -> dict[int, tuple[float, float, bool]]:
-    """Label -> (row, column, whether the cut meets it); labels outside the cut are seen at their centroids."""
-    index, (values,) = scores.label_voxels(coarse)
-    projected = {i: frame.pixel(view, c * stride) for i, c in scores.centres(index, values).items()}
-    inside = {i: spot for i, spot in projected.items() if 0 <= spot[0] < cut.shape[0] and 0 <= spot[1] < cut.shape[1]}
-    return {**{i: (*s, False) for i, s in inside.items()}, **{i: (*s, True) for i, s in left_edges(cut).items()}}
+    centers: Mapping[int, tuple[float, float]], labels: np.ndarray | None, shape: tuple[int, ...]
+) -> dict[int, Spot]:
+    """Label -> where to write its name: beside its outline, or beside its centre where the panel does not show it."""
+    spots = {label: Spot(*point, labels is None) for label, point in centers.items() if _inside(point, shape)}
+    if labels is not None:
+        spots |= {label: Spot(*edge) for label, edge in left_edges(labels).items()}
+    return spots
 
 
-@dataclass(frozen=True)
-class Panel:
-    """One finished panel: heading, RGB pixels (height, width, 3), and names to write."""
+def _center_marks(shown: str, seen: Mapping[str, Mapping[int, tuple[float, float]]], shape: tuple[int, ...]):
+    """The centres to draw in a panel: the prediction's panels show both."""
+    marks = []
+    for label in seen["reference"].keys() | seen["prediction"].keys():
+        points = {name: seen[name].get(label) for name in ("reference", "prediction") if shown in (name, "prediction")}
+        inside = {name: point for name, point in points.items() if point is not None and _inside(point, shape)}
+        if inside:
+            color = BY_NNUNET_ID[label].hex_color
+            marks.append(Center(inside.get("reference"), inside.get("prediction"), color))
+    return marks
 
-    view: View
-    heading: str
-    rgb: np.ndarray
-    names: list[Name]
 
-
-def draw(panels: list[Panel], px_per_mm: float, title: str, score: scores.CaseScore | None) -> Figure:
-    """Set panels of equal height side by side under a header, pixel by pixel."""
-    height = panels[0].rgb.shape[0]
-    total = sum(p.rgb.shape[1] for p in panels) + GAP_PX * (len(panels) - 1)
-    width, left = max(total, MIN_WIDTH_PX), max(0, (MIN_WIDTH_PX - total) // 2)
-    figure = Figure(figsize=(width / DPI, (height + HEADER_PX) / DPI), dpi=DPI, facecolor="black")
-    FigureCanvasAgg(figure)
-
-    def write(x: float, y: float, text: str, color: str = "white", px: float = TEXT_PX, **style) -> None:
-        figure.text(
-            x / width, 1 - y / (height + HEADER_PX), text, color=color, fontsize=px * 72 / DPI,
-            family="DejaVu Sans", path_effects=[withStroke(linewidth=2.5, foreground="black")],
-            **{"ha": "left", "va": "center_baseline", "parse_math": False, **style},
-        )  # fmt: skip
-
-    write(EDGE_PX, 20, title, px=TITLE_PX, weight="bold")
-    if score is not None:
-        right = score.all_labels_correct
-        write(
-            width - EDGE_PX, 20, "all labels correct" if right else "labels wrong", GREEN if right else RED, ha="right"
-        )
-        write(EDGE_PX, 46, describe(score))
-
-    pixels = np.zeros((height, width, 3), np.uint8)
-    for panel in panels:
-        h, w = panel.rgb.shape[:2]
-        pixels[:, left : left + w] = panel.rgb
-        write(left + w / 2, HEADER_PX - 14, panel.heading, GREY, ha="center")
-        write(left + EDGE_PX, HEADER_PX + h - 16, panel.view.left)
-        write(left + w - EDGE_PX, HEADER_PX + h - 16, panel.view.right, ha="right")
-        bar_mm = next((mm for mm in (50, 20, 10) if mm * px_per_mm < w / 2), 5)
-        bar = round(bar_mm * px_per_mm)
-        start = left + (w - bar) // 2
-        pixels[-6:-3, start : start + bar] = 255
-        write(start + bar / 2, HEADER_PX + h - 16, f"{bar_mm} mm", ha="center")
-        names = panel.names
-        rows = spread(np.array([n.row for n in names]), 1.15 * NAME_PX, NAME_PX / 2, h - NAME_PX / 2)
-        for name, row in zip(names, rows, strict=True):
-            column = max(name.column - 4, NAME_PX * 0.75 * len(name.text))  # stay inside the panel
-            write(left + column, HEADER_PX + row, name.text, name.color, NAME_PX, ha="right", weight="bold")
-        left += w + GAP_PX
-    figure.figimage(pixels, 0, 0, origin="upper")
-    return figure
+def _inside(point: tuple[float, float], shape: tuple[int, ...]) -> bool:
+    return 0 <= point[0] < shape[0] and 0 <= point[1] < shape[1]

@@ -8,6 +8,7 @@ from nnunet_spine import scores
 from nnunet_spine.anatomy import LEVELS
 
 CT_WINDOW_HU = (-300.0, 1200.0)
+PROJECTION_WINDOW_HU = (0.0, 1400.0)  # the brightest voxel of a slab of soft tissue is already some 200 HU
 FILL_ALPHA, OUTLINE_ALPHA = 0.3, 0.9
 
 

@@ -5,12 +5,13 @@ from pathlib import Path
 import numpy as np
 
 from nnunet_spine import files
+from nnunet_spine.errors import InputError
 from nnunet_spine.label_files import case_name, read_labels
 from nnunet_spine.pictures.figure import case_figure
 
 
 def case_picture(
-    image: np.ndarray,
+    image: np.ndarray | None,
     reference: np.ndarray | None,
     prediction: np.ndarray | None,
     affine: np.ndarray,
@@ -28,7 +29,7 @@ def case_picture(
 
 
 def case_picture_from_files(
-    image_path: str | Path,
+    image_path: str | Path | None,
     prediction_path: str | Path | None,
     path: str | Path,
     *,
@@ -39,20 +40,27 @@ def case_picture_from_files(
     """Read a case and write its picture.
 
     Args:
-        image_path: CT in HU, NIfTI.
-        prediction_path, reference_path: label maps of nnU-Net ids on the CT's grid, or None.
+        image_path: CT in HU, NIfTI; None: labels on black.
+        prediction_path, reference_path: label maps of nnU-Net ids on one grid, the CT's; or None.
         path: PNG to write.
         title: first line; None: the case name, from the prediction, the reference, or the image.
         options: see `case_figure`.
 
     Raises:
-        InputError: a file is unreadable, its grid is more than 0.1 mm off the CT's, or the PNG cannot be written.
+        InputError: no file is given, one is unreadable or its grid more than 0.1 mm off the first one's, or the PNG
+            cannot be written.
     """
-    image, affine = files.read_nifti(image_path)
-
-    def labels(path: str | Path | None) -> np.ndarray | None:
-        return None if path is None else read_labels(path, image.shape, affine)[0]
-
-    if title is None:
-        title = case_name(prediction_path or reference_path or image_path)
-    case_picture(image, labels(reference_path), labels(prediction_path), affine, path, title=title, **options)
+    given = [p for p in (prediction_path, reference_path, image_path) if p is not None]
+    if not given:
+        raise InputError("neither an image nor labels to draw")
+    image = shape = affine = None
+    if image_path is not None:
+        image, affine = files.read_nifti(image_path)
+        shape = image.shape
+    maps: dict[str, np.ndarray | None] = {"reference": None, "prediction": None}
+    for name, labels_path in (("reference", reference_path), ("prediction", prediction_path)):
+        if labels_path is not None:
+            maps[name], own_affine = read_labels(labels_path, shape, affine)
+            shape, affine = maps[name].shape, own_affine if affine is None else affine
+    title = case_name(given[0]) if title is None else title
+    case_picture(image, maps["reference"], maps["prediction"], affine, path, title=title, **options)
