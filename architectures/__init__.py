@@ -3,8 +3,9 @@
 from .bcdu_net import bcdu_net
 from .convlstm_unet import ConvLSTMUNet
 from .global_conv import GlobalConvNet
+from .mobile_aspp import MobileASPPNet
 
-ARCHITECTURES = [ConvLSTMUNet, GlobalConvNet]
+ARCHITECTURES = [ConvLSTMUNet, GlobalConvNet, MobileASPPNet]
 """Every network class of the package; the contract tests run over it."""
 
-__all__ = ["ARCHITECTURES", "ConvLSTMUNet", "GlobalConvNet", "bcdu_net"]
+__all__ = ["ARCHITECTURES", "ConvLSTMUNet", "GlobalConvNet", "MobileASPPNet", "bcdu_net"]

@@ -1,0 +1,158 @@
+"""MobileNet backbone with atrous spatial pyramid pooling: 1.28 million parameters for 28 vertebrae."""
+
+import math
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from dynamic_network_architectures.building_blocks.helper import convert_conv_op_to_dim
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
+from torch.utils.checkpoint import checkpoint
+
+from .aspp import ASPP
+from .intensity_range import IntensityRange
+from .mobile_block import MobileBlock, conv_norm
+
+# in, mid, out channels and depthwise stride of each block; the first has a stem of stride 2 and takes the image
+BLOCKS = (
+    (1, 32, 16, 1),
+    (16, 96, 24, 1),
+    (24, 144, 24, 1),
+    (24, 144, 32, 1),
+    (32, 192, 32, 1),
+    (32, 192, 32, 2),
+    (32, 192, 64, 1),
+    (64, 384, 64, 1),
+)
+STRIDE = 4
+
+
+class MobileASPPNet(nn.Module):
+    """Light network for large fields of view: eight inverted residual blocks, ASPP at stride 4, a head at stride 2.
+
+    The layout is the published one whatever the plans: only the dimension is taken from them. The logits are computed
+    at stride 2 and interpolated linearly. Images whose sides are no multiple of 4 are padded at their ends with 0, as
+    nnU-Net pads, and the logits cropped. On maps smaller than a dilation (images below 64 with dilation 16) the outer
+    taps of that branch see padding only, so choose patches as large as the field of view.
+
+    Source: Hempe & Heinrich 2021. The publication's 277 thousand parameters without ASPP are those of backbone plus
+    the head of the full network; with `aspp=False` the head's first convolution is narrower, 273 thousand.
+
+    Args:
+        input_channels: channels of the image.
+        num_classes: channels of the output (logits).
+        conv_op: `nn.Conv2d` or `nn.Conv3d`.
+        aspp: put ASPP between backbone and head.
+        aspp_channels: channels of ASPP.
+        dilations: of the branches of ASPP.
+        dropout: after ASPP.
+        head_channels: channels of the head.
+        input_ranges: per channel, intensities mapped to [-1, 1] by a fixed first layer; none leaves them.
+        checkpointing: recompute each block and ASPP in the backward pass: less memory, more time.
+    """
+
+    plans_arguments: ClassVar[tuple[str, ...]] = ("conv_op",)
+
+    def __init__(
+        self,
+        *,
+        input_channels: int,
+        num_classes: int,
+        conv_op: type[_ConvNd],
+        aspp: bool = True,
+        aspp_channels: int = 128,
+        dilations: Sequence[int] = (2, 4, 8, 16),
+        dropout: float = 0.5,
+        head_channels: int = 64,
+        input_ranges: Sequence[tuple[float, float]] | None = None,
+        checkpointing: bool = False,
+    ):
+        super().__init__()
+        if input_ranges is not None and len(input_ranges) != input_channels:
+            raise ValueError(f"MobileASPPNet got {len(input_ranges)} input_ranges for {input_channels} channels")
+        self.dimension = convert_conv_op_to_dim(conv_op)
+        self.num_classes = num_classes
+        self.checkpointing = checkpointing
+        self.rescale = nn.Identity() if input_ranges is None else IntensityRange(input_ranges)
+        (_, *stem), *others = BLOCKS
+        self.backbone = nn.ModuleList(
+            [
+                MobileBlock(conv_op, input_channels, *stem, stem_stride=2),
+                *(MobileBlock(conv_op, *block) for block in others),
+            ]
+        )
+        context_channels = BLOCKS[-1][2]
+        self.aspp = ASPP(conv_op, context_channels, aspp_channels, dilations, dropout) if aspp else nn.Identity()
+        skip_channels = BLOCKS[0][2]
+        self.head = nn.Sequential(
+            *conv_norm(conv_op, (aspp_channels if aspp else context_channels) + skip_channels, head_channels, 1),
+            nn.ReLU(inplace=True),
+            *conv_norm(conv_op, head_channels, head_channels, 3),
+            nn.ReLU(inplace=True),
+            conv_op(head_channels, num_classes, 1),
+        )
+        if checkpointing:
+            # A recomputed normalisation updates its statistics a second time: two such steps equal one of momentum 0.1.
+            for module in (m for part in (self.backbone, self.aspp) for m in part.modules()):
+                if isinstance(module, _BatchNorm):
+                    module.momentum = 1 - math.sqrt(1 - module.momentum)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps images (B, input_channels, ...) of any size to logits (B, num_classes, ...) of the same size."""
+        size = x.shape[2:]
+        padding = [-n % STRIDE for n in size]
+        if any(padding):
+            x = F.pad(x, [p for n in reversed(padding) for p in (0, n)])
+        x = self.rescale(x)
+        skip, *others = self.backbone
+        skip = x = self._run(skip, x)
+        for block in others:
+            x = self._run(block, x)
+        x = self._run(self.aspp, x)
+        x = F.interpolate(x, scale_factor=2.0, mode="nearest")
+        x = self.head(torch.cat([x, skip], 1))
+        x = F.interpolate(x, scale_factor=2.0, mode="trilinear" if self.dimension == 3 else "bilinear")
+        if any(padding):
+            for axis, n in enumerate(size, start=2):
+                x = x.narrow(axis, 0, n)
+        return x
+
+    def _run(self, part: nn.Module, x: Tensor) -> Tensor:
+        if self.checkpointing and self.training and not isinstance(part, nn.Identity):
+            return checkpoint(part, x, use_reentrant=False)
+        return part(x)
+
+    def compute_conv_feature_map_size(self, input_size: Sequence[int]) -> np.int64:
+        """Size of the kept activations in the unit of `PlainConvUNet`, which nnU-Net turns into gigabytes.
+
+        That unit counts the output of each convolution once, for two half-precision elements kept in training; here it
+        is half the number of kept elements, see `MobileBlock`. The interpolated logits count like the output of a
+        convolution. With `checkpointing` only the outputs of blocks and ASPP are kept, and the largest of these parts
+        is recomputed on top.
+
+        Args:
+            input_size: spatial size of the image, without batch and channels.
+
+        Raises:
+            ValueError: the number of axes does not fit.
+        """
+        if len(input_size) != self.dimension:
+            raise ValueError(f"input_size must have the {self.dimension} spatial axes only, got {tuple(input_size)}")
+        size = tuple(n + -n % STRIDE for n in input_size)
+        logits = self.num_classes * math.prod(size)
+        inside, results = [], []
+        for block in self.backbone:
+            inside.append(block.compute_conv_feature_map_size(size))
+            size = block.output_size(size)
+            results.append(block.out_channels * math.prod(size))
+        if isinstance(self.aspp, ASPP):
+            inside.append(self.aspp.compute_conv_feature_map_size(size))
+            results.append(self.aspp.out_channels * math.prod(size))
+        half_size = math.prod(2 * n for n in size)
+        head = half_size * sum(m.out_channels for m in self.head if isinstance(m, _ConvNd))
+        encoder = sum(results) / 2 + max(inside) if self.checkpointing else sum(inside)
+        return np.int64(encoder + head + logits)
