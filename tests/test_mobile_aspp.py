@@ -1,0 +1,127 @@
+"""The network of Hempe & Heinrich: published layout, any image size, memory; and its augmentation and first layer."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from nnunet_spine.architectures import MobileASPPNet
+from nnunet_spine.architectures.intensity_range import IntensityRange
+from nnunet_spine.training.affine import AffineTransform
+
+
+def network(**options) -> MobileASPPNet:
+    torch.manual_seed(0)
+    return MobileASPPNet(**{"input_channels": 1, "num_classes": 29, "conv_op": nn.Conv3d, **options})
+
+
+def n_parameters(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+def test_parameters_are_the_published_ones():
+    net = network()
+    assert [n_parameters(m) for m in (net.backbone, net.aspp, net.head)] == [155_584, 1_001_216, 121_949]
+    assert n_parameters(net) == 1_278_749
+    assert n_parameters(net.backbone) + n_parameters(net.head) == 277_533
+    # without ASPP the head's first convolution sees 64 instead of 128 channels
+    assert n_parameters(network(aspp=False)) == 277_533 - 64 * 64
+
+
+def test_twenty_four_convolutions_and_three_shortcuts_in_the_backbone():
+    net = network()
+    assert sum(isinstance(m, nn.Conv3d) for m in net.backbone.modules()) == 24
+    assert [block.has_shortcut for block in net.backbone] == [False, False, True, False, True, False, False, True]
+
+
+@pytest.mark.parametrize("size", [(20, 33, 18), (7, 5, 6), (33, 18)], ids=str)
+def test_any_image_size(size):
+    net = network(num_classes=3, conv_op=nn.Conv3d if len(size) == 3 else nn.Conv2d).eval()
+    image = torch.randn(2, 1, *size)
+    logits = net(image)
+    assert logits.shape == (2, 3, *size)
+    padded = F.pad(image, [p for n in reversed(size) for p in (0, -n % 4)])
+    torch.testing.assert_close(logits, net(padded)[(..., *(slice(n) for n in size))])
+
+
+def test_checkpointing_changes_neither_gradients_nor_statistics():
+    image = torch.randn(2, 1, 16, 16, 16, generator=torch.Generator().manual_seed(1))
+    plain, checkpointed = network(dropout=0.0), network(dropout=0.0, checkpointing=True)
+    for net in (plain, checkpointed):
+        net(image).square().mean().backward()
+    for ours, theirs in zip(plain.parameters(), checkpointed.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad)
+    torch.testing.assert_close(
+        plain.state_dict()["backbone.7.layers.7.running_var"],
+        checkpointed.state_dict()["backbone.7.layers.7.running_var"],
+    )
+
+
+@pytest.mark.parametrize("aspp", [True, False])
+def test_memory_estimate_follows_the_tensors_autograd_keeps(aspp):
+    net = network(num_classes=4, aspp=aspp)
+    weights = {p.untyped_storage().data_ptr() for p in net.parameters()}
+    kept = {}
+
+    def note(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    size, batch, bytes_per_element = (32, 32, 32), 2, 4
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        logits = net(torch.randn(batch, 1, *size))
+    measured = sum(n for pointer, n in kept.items() if pointer not in weights) / batch / bytes_per_element / 2
+    assert logits.shape[2:] == size
+    assert net.compute_conv_feature_map_size(size) == pytest.approx(measured, rel=0.08)
+
+
+def test_checkpointing_saves_memory():
+    size = (128, 128, 128)
+    with torch.device("meta"):
+        plain, checkpointed = (network(checkpointing=c).compute_conv_feature_map_size(size) for c in (False, True))
+    assert checkpointed < plain / 2
+
+
+def test_a_range_for_each_channel():
+    layer = IntensityRange([(-2.0, 2.0), (0.0, 1.0)])
+    image = torch.tensor([[-2.0, 0.0, 2.0, 4.0], [0.0, 0.5, 1.0, 2.0]])[None, :, :, None]
+    expected = torch.tensor([[-1.0, 0.0, 1.0, 2.0], [-1.0, 0.0, 1.0, 3.0]])
+    torch.testing.assert_close(layer(image)[0, :, :, 0], expected)
+    assert list(layer.state_dict()) == []  # weights of networks with and without it are interchangeable
+    with pytest.raises(ValueError, match="lower and a higher"):
+        IntensityRange([(1.0, 1.0)])
+    with pytest.raises(ValueError, match="1 input_ranges for 2 channels"):
+        network(input_channels=2, input_ranges=[(0.0, 1.0)])
+
+
+@pytest.mark.parametrize("patch_size", [(6, 8, 10), (7, 9)], ids=str)
+def test_affine_without_noise_is_the_central_crop(patch_size):
+    larger = tuple(n + 4 for n in patch_size)
+    image = torch.randn(2, *larger)
+    segmentation = torch.randint(-1, 27, (1, *larger), dtype=torch.int16)
+    out = AffineTransform(patch_size, sigma=0.0)(image=image, segmentation=segmentation)
+    centre = (..., *(slice(2, n + 2) for n in patch_size))
+    torch.testing.assert_close(out["image"], image[centre], rtol=0, atol=1e-4)
+    assert torch.equal(out["segmentation"], segmentation[centre])
+    assert out["segmentation"].dtype == segmentation.dtype
+
+
+def test_affine_moves_image_and_segmentation_alike():
+    torch.manual_seed(3)
+    coordinates = torch.stack(torch.meshgrid(*[torch.arange(24) - 11.5] * 3, indexing="ij"))
+    inside = (coordinates[0].abs() < 6) & (coordinates[1].abs() < 4) & (coordinates[2].abs() < 8)
+    out = AffineTransform((16, 16, 16), sigma=0.1)(image=inside[None].float(), segmentation=5 * inside[None].short())
+    assert set(out["segmentation"].unique().tolist()) == {0, 5}
+    overlap = ((out["image"] > 0.5) == (out["segmentation"] == 5)).float().mean()
+    assert overlap > 0.97
+    assert not torch.equal(out["segmentation"][0], 5 * inside[4:-4, 4:-4, 4:-4].short())
+
+
+def test_affine_map_has_the_given_spread():
+    torch.manual_seed(0)
+    transform = AffineTransform((9, 9, 9), sigma=0.07)
+    # at the centre of the patch only the translation is left, in units of half a patch
+    shifts = np.array([transform.get_parameters(image=torch.zeros(1, 9, 9, 9))["grid"][0, 4, 4, 4] for _ in range(400)])
+    np.testing.assert_allclose(shifts.std(0), 0.07, rtol=0.15)
+    np.testing.assert_allclose(shifts.mean(0), 0, atol=0.012)
