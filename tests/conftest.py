@@ -1,6 +1,7 @@
 """Shared fixtures: small volumes, nnU-Net folders, real data where it is available."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,46 @@ def nnunet_folders(tmp_path, monkeypatch) -> dict[str, Path]:
         folder.mkdir()
         monkeypatch.setenv(name, str(folder))
     return folders
+
+
+@pytest.fixture(scope="module")
+def nnunet_root(tmp_path_factory) -> Iterator[Path]:
+    """A folder with nnU-Net's three, set in the environment together with our trainers, for a whole module."""
+    yield from _root(tmp_path_factory.mktemp("nnunet"))
+
+
+@pytest.fixture(scope="session")
+def _prepared_boxes(tmp_path_factory) -> Path:
+    """See `boxes`."""
+    from nnunet_dataset import prepare_boxes
+
+    root = tmp_path_factory.mktemp("boxes")
+    for _ in _root(root):
+        prepare_boxes(root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def boxes(_prepared_boxes, tmp_path_factory) -> Iterator[Path]:
+    """Like `nnunet_root`, with datasets 1 (plain labels), 2 (regions), 3 (ignore label), preprocessed by `PLANS`.
+
+    Raw and preprocessed data are shared by all modules, results are the module's own.
+    """
+    root = tmp_path_factory.mktemp("nnunet")
+    for name in ("nnUNet_raw", "nnUNet_preprocessed"):
+        (root / name).symlink_to(_prepared_boxes / name)
+    yield from _root(root)
+
+
+def _root(root: Path) -> Iterator[Path]:
+    from nnunet_spine.commands.env import ext_trainer_value
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+            (root / name).mkdir(exist_ok=True)
+            patch.setenv(name, str(root / name))
+        patch.setenv("nnUNet_extTrainer", ext_trainer_value(None))
+        yield root
 
 
 @pytest.fixture(scope="session")

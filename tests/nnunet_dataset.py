@@ -1,5 +1,6 @@
 """A tiny nnU-Net dataset: boxes of different brightness stacked along z, as a stand-in for vertebrae."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,32 @@ import numpy as np
 from nnunet_spine.files import write_json, write_nifti
 
 LABELS = {"background": 0, "L1": 1, "L2": 2, "L3": 3}
+REGIONS = {"background": 0, "all": [1, 2, 3], "lower": [2, 3], "L3": 3}
+PLANS = "TestPlans"
+
+
+def prepare_boxes(root: Path) -> None:
+    """Datasets 1 (plain labels; 2d and 3d_fullres), 2 (regions) and 3 (ignore label; 3d_fullres), ready for training.
+
+    Patches are 32 voxels of 2 mm along each axis, larger than the scans along two; slices are sagittal.
+    """
+    from nnunetv2.experiment_planning.plan_and_preprocess_api import preprocess_dataset
+
+    from nnunet_spine.planning import PlanOptions, plan_dataset
+
+    raw = root / "nnUNet_raw"
+    write_dataset(raw, 1)
+    write_dataset(raw, 2, REGIONS, regions_class_order=[1, 2, 3])
+    write_dataset(raw, 3, {**LABELS, "ignore": 4})
+    fingerprint = "Dataset001_Boxes/dataset_fingerprint.json"
+    for dataset, configurations in ((1, ["2d", "3d_fullres"]), (2, ["3d_fullres"]), (3, ["3d_fullres"])):
+        folder = root / "nnUNet_preprocessed" / f"Dataset{dataset:03d}_Boxes"
+        if dataset > 1:  # the boxes are alike, and taking a fingerprint starts processes
+            folder.mkdir()
+            shutil.copy(folder.parent / fingerprint, folder)
+        options = PlanOptions(spacing_mm=(2.0,) * 3, patch_size=(32,) * 3, sagittal=True, cpu=True)
+        plan_dataset(dataset, options, gpu_memory_gb=1, plans_name=PLANS, processes=1, quiet=True)
+        preprocess_dataset(dataset, PLANS, configurations, [1], show_progress_bar=False)
 
 
 def write_dataset(raw: Path, dataset_id: int, labels: dict | None = None, n_cases: int = 4, **dataset_json) -> Path:

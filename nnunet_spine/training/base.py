@@ -59,6 +59,9 @@ class SpineTrainer(nnUNetTrainer):
             "constant" or "plateau".
         augmentation: "nnunet" or "none".
         max_rotation_deg: limit for rotation in augmentation, per axis.
+        supports_regions, supports_ignore_label: whether datasets with these can be trained; they are refused otherwise.
+        predicts_labels: whether nnUNetv2_predict applies; False where the output is something else than a label map,
+            which then has a predictor of its own.
         presets: named sets of attributes; "nnunet" is the class as it stands and applies when a recipe names none.
         options: options in recipe names beyond those all trainers take.
     """
@@ -86,6 +89,7 @@ class SpineTrainer(nnUNetTrainer):
     compile_network: ClassVar[bool] = True
     supports_regions: ClassVar[bool] = True
     supports_ignore_label: ClassVar[bool] = True
+    predicts_labels: ClassVar[bool] = True
 
     presets: ClassVar[dict[str, dict[str, Any]]] = {"nnunet": {}}
     options: ClassVar[tuple[Option, ...]] = ()
