@@ -27,7 +27,9 @@ atexit.register(lambda: sys.stderr.write("imported nnunetv2" if "nnunetv2" in sy
 """
 
 
-@pytest.mark.parametrize("arguments", [["-h"], ["labels"], ["env"], ["convert", "verse", "-h"], ["plan", "-h"]])
+@pytest.mark.parametrize(
+    "arguments", [["-h"], ["labels"], ["env"], ["convert", "verse", "-h"], ["plan", "-h"], ["evaluate", "-h"]]
+)
 def test_light_commands_need_neither_torch_nor_variables(arguments):
     result = run_fresh(*arguments, code=WITHOUT_TORCH)
     assert result.returncode == 0, result.stderr

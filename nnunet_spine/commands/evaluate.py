@@ -107,8 +107,8 @@ def _methods(values: list[str]) -> dict[str, Path]:
     for value in values:
         match = re.fullmatch(r"([A-Za-z0-9][A-Za-z0-9_.+-]*)=(.+)", value)
         name, path = (match[1], match[2]) if match and not Path(value).exists() else ("", value)
-        if name in methods or ("" in methods and methods):
-            raise InputError(f"two predictions {'called ' + name if name else 'without a name'}", "give -p NAME=PATH")
+        if name in methods:
+            raise InputError(f"two predictions {f'called {name}' if name else 'without a name'}", "give -p NAME=PATH")
         methods[name] = Path(path)
     if "" in methods and len(methods) > 1:
         raise InputError("several predictions, one without a name", "give each as -p NAME=PATH")

@@ -46,7 +46,8 @@ class LabelTable:
         values = present_values(labels)
         if unknown := sorted(values - self.levels.keys() - self.others.keys()):
             raise InputError(
-                f"label {unknown[0]} is not in the table {self.name}", "name the right table with --{role}-labels"
+                f"label {unknown[0]} is not in the table {self.name}{_elsewhere(unknown[0])}",
+                "name the right table with --{role}-labels",
             )
         lookup = np.zeros(256, np.uint8)
         for value in values & self.levels.keys():
@@ -79,6 +80,11 @@ def present_values(labels: np.ndarray) -> set[int]:
     for k in range(labels.shape[2]):
         counts += np.bincount(labels[..., k].ravel(order="K"), minlength=256)
     return set(np.flatnonzero(counts).tolist()) - {0}
+
+
+def _elsewhere(value: int) -> str:
+    meanings = [f"{table.levels[value]} in {table.name}" for table in _TABLES.values() if value in table.levels]
+    return f" ({', '.join(meanings)})" if meanings else ""
 
 
 def find_table(name: str | Path) -> LabelTable:

@@ -1,0 +1,411 @@
+"""Evaluation of folders: failures, kept cases, workers, the record, the command."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from cube_spine import AFFINE, DISTANCE_MM, LEVELS_SEEN, center_mm, spine, write
+from scipy import ndimage
+
+from nnunet_spine import cli, evaluation, files, geometry
+from nnunet_spine.anatomy import BY_NAME
+from nnunet_spine.errors import InputError
+from nnunet_spine.evaluation import case_job
+from nnunet_spine.evaluation.workers import choose_workers
+from nnunet_spine.scores import Settings
+
+ONE_DOWN = ("T12", "L1", "L2", "L3")
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Cases a (perfect) and b (one level too caudal)."""
+    for case, names in {"a": LEVELS_SEEN, "b": ONE_DOWN}.items():
+        write(tmp_path / "ref" / f"{case}.nii.gz")
+        write(tmp_path / "pred" / f"{case}.nii.gz", spine(names))
+    return tmp_path
+
+
+def run(folder, *options, expect=0):
+    arguments = ["-p", str(folder / "pred"), "-g", str(folder / "ref"), "-o", str(folder / "out"), "-np", "1"]
+    assert cli.main(["evaluate", *arguments, *map(str, options)]) == expect
+    return evaluation.load(folder / "out")
+
+
+def vertebra(entry, name):
+    return next(v for v in entry["vertebrae"] if v["name"] == name)
+
+
+class TestCommand:
+    def test_end_to_end_by_hand(self, folders, capsys):
+        a, b = run(folders)["cases"]
+        out = capsys.readouterr().out
+        assert "all labels correct in 1 of 2 cases" in out
+        assert out.index("| b ") < out.index("| a ")  # the suspicious one first
+        assert (a["dice"], a["localisation_error_mm"], a["all_labels_correct"], a["suspicion"]) == (1, 0, True, 0)
+        assert (b["dice"], b["binary_dice"], b["shift"], b["missed"]) == (0, 1, 1, ["T11"])
+        assert b["localisation_error_mm"] == pytest.approx(DISTANCE_MM)
+        assert b["localisation_error_penalised_mm"] == pytest.approx((3 * DISTANCE_MM + 1000) / 4)
+        assert [s["name"] for s in b["surplus"]] == ["L3"]
+        assert vertebra(b, "T12")["found_as"] == "L1"
+        assert vertebra(b, "T12")["misnamed"]
+        assert a["prediction"] == "../pred/a.nii.gz"
+
+    def test_the_record_is_json_without_nan_and_states_its_settings(self, folders):
+        run(folders, "--radius", 15, "--nsd-tolerance", 2, "--miss-penalty", 100, "--bootstrap", 50, "--seed", 3)
+        text = (folders / "out" / "evaluation.json").read_text()
+        record = json.loads(text, parse_constant=lambda name: pytest.fail(name))
+        settings = record["settings"]
+        assert (settings["identification_radius_mm"], settings["nsd_tolerance_mm"]) == (15, 2)
+        assert (settings["miss_penalty_mm"], settings["bootstrap_draws"], settings["bootstrap_seed"]) == (100, 50, 3)
+        assert settings["center"] == "centroid of the whole vertebra mask"
+        assert record["cases"][1]["localisation_error_penalised_mm"] == pytest.approx((3 * DISTANCE_MM + 100) / 4)
+        assert record["summary"]["cases"] == 2
+
+    def test_one_millimetre_grid(self, folders):
+        a = run(folders, "--grid", "1mm")["cases"][0]
+        assert a["dice"] == 1
+        assert vertebra(a, "L1")["reference_mm3"] == pytest.approx(20**3)
+        assert any("resampled" in note for note in a["notes"])
+
+    def test_quiet_prints_results_only(self, folders, capsys):
+        run(folders, "--quiet")
+        captured = capsys.readouterr()
+        assert captured.err == ""
+        assert "| All " in captured.out
+
+    def test_workers_give_the_same_and_load_neither_torch_nor_nnunet(self, folders):
+        alone = run(folders)
+        code = (
+            "import sys; from nnunet_spine.cli import main\n"
+            "if __name__ == '__main__':\n"
+            f"    main(['evaluate', '-p', {str(folders / 'pred')!r}, '-g', {str(folders / 'ref')!r},"
+            f" '-o', {str(folders / 'out2')!r}, '-np', '2', '--quiet'])\n"
+            "    import nnunet_spine.evaluation.workers\n"
+            "    sys.exit(3 * bool({'torch', 'nnunetv2', 'matplotlib'} & set(sys.modules)))\n"
+        )
+        (folders / "main.py").write_text(code)
+        result = subprocess.run([sys.executable, str(folders / "main.py")], capture_output=True, text=True)
+        assert result.returncode == 0, result.stderr
+        assert evaluation.load(folders / "out2")["cases"] == alone["cases"]
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            (["--reference-labels", "ctspine"], "label table 'ctspine'"),
+            (["--radius", "-1"], "identification_radius_mm"),
+            (["-g", "nowhere"], "no such file or folder"),
+            (["-p", "x=nowhere"], "without a name"),
+        ],
+    )
+    def test_unusable_input_is_one_line_and_exit_code_2(self, folders, capsys, options, message):
+        arguments = ["-p", str(folders / "pred"), "-g", str(folders / "ref"), "-o", str(folders / "out")]
+        assert cli.main(["evaluate", *arguments, *options]) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
+        assert not (folders / "out").exists()
+
+    def test_no_reference_at_all(self, folders, capsys):
+        assert cli.main(["evaluate", "-p", str(folders / "pred"), "-o", str(folders / "out")]) == 2
+        assert "no reference" in capsys.readouterr().err
+
+
+class TestFailures:
+    @pytest.fixture
+    def spoiled(self, folders):
+        """Beside a and b: every fault a case can have."""
+        for case in ("empty_reference", "empty_prediction", "verse_ids", "elsewhere", "truncated", "unpredicted"):
+            write(folders / "ref" / f"{case}.nii.gz")
+            write(folders / "pred" / f"{case}.nii.gz")
+        write(folders / "ref" / "empty_reference.nii.gz", np.zeros_like(spine()))
+        write(folders / "pred" / "empty_prediction.nii.gz", np.zeros_like(spine()))
+        write(folders / "pred" / "verse_ids.nii.gz", spine(["T12", "T13", "L1", "L2"], "verse_id"))
+        write(folders / "pred" / "elsewhere.nii.gz", spine(), AFFINE + np.array([[0, 0, 0, 900]] * 3 + [[0] * 4]))
+        path = folders / "pred" / "truncated.nii.gz"
+        noise = np.random.default_rng(0).integers(0, 26, (40, 40, 40), np.uint8)
+        write(path, noise)
+        path.write_bytes(path.read_bytes()[:20_000])
+        (folders / "pred" / "unpredicted.nii.gz").unlink()
+        return folders
+
+    def test_each_is_reported_and_the_others_are_scored(self, spoiled, capsys):
+        record = run(spoiled, expect=1)
+        assert [c["case"] for c in record["cases"]] == ["a", "b", "empty_prediction"]
+        messages = {f["case"]: f["message"] for f in record["failures"]}
+        assert messages.keys() == {"elsewhere", "empty_reference", "truncated", "unpredicted", "verse_ids"}
+        assert "holds no vertebra" in messages["empty_reference"]
+        assert "label 28 is not in the table nnunet (T13 in verse" in messages["verse_ids"]
+        assert "--prediction-labels" in messages["verse_ids"]
+        assert "different world frame" in messages["elsewhere"]
+        assert "truncated" in messages["truncated"]
+        assert "no prediction for this reference" in messages["unpredicted"]
+        error, summary = capsys.readouterr().err, (spoiled / "out" / "summary.md").read_text()
+        for case, message in messages.items():
+            assert f"{case}: " in error
+            assert message in error
+            assert message in summary
+        assert "5 of 8 cases failed" in summary
+        path = next(f["path"] for f in record["failures"] if f["case"] == "truncated")
+        assert path == "../pred/truncated.nii.gz"
+
+    def test_an_empty_prediction_misses_everything(self, spoiled):
+        case = run(spoiled, expect=1)["cases"][2]
+        assert case["missed"] == list(LEVELS_SEEN)
+        assert (case["dice"], case["localisation_error_mm"], case["identification_rate"]) == (0, None, 0)
+        assert case["localisation_error_penalised_mm"] == 1000
+        assert "prediction is empty" in case["notes"]
+
+    def test_only_common(self, folders):
+        (folders / "pred" / "a.nii.gz").unlink()
+        assert len(run(folders, expect=1)["failures"]) == 1
+        assert run(folders, "--only-common")["failures"] == []
+
+    def test_nothing_left(self, folders):
+        for case in "ab":
+            write(folders / "ref" / f"{case}.nii.gz", np.zeros_like(spine()))
+        record = run(folders, expect=1)
+        assert (record["cases"], record["summary"]["cases"]) == ([], 0)
+
+
+class TestKeptCases:
+    @pytest.fixture
+    def scored(self, monkeypatch):
+        """Names of the cases that were really scored."""
+        names = []
+        original = case_job.CaseJob.run
+
+        def spy(job):
+            names.append(job.case)
+            return original(job)
+
+        monkeypatch.setattr(case_job.CaseJob, "run", spy)
+        return names
+
+    def test_a_second_run_scores_nothing_and_gives_the_same(self, folders, scored):
+        first = run(folders)
+        assert scored == ["a", "b"]
+        assert run(folders) == first
+        assert scored == ["a", "b"]
+
+    def test_settings_of_the_cohort_need_no_new_scores(self, folders, scored):
+        run(folders)
+        record = run(folders, "--miss-penalty", 5, "--bootstrap", 10, "--seed", 1)
+        assert scored == ["a", "b"]
+        assert record["cases"][1]["localisation_error_penalised_mm"] == pytest.approx((3 * DISTANCE_MM + 5) / 4)
+
+    @pytest.mark.parametrize("options", [["--radius", 10], ["--grid", "1mm"], ["--center", "body"]])
+    def test_other_settings_do(self, folders, scored, options):
+        run(folders)
+        run(folders, *options)
+        assert scored == ["a", "b"] * 2
+
+    def test_changed_files_do(self, folders, scored):
+        run(folders)
+        write(folders / "pred" / "b.nii.gz", spine())
+        assert run(folders)["cases"][1]["dice"] == 1
+        assert scored == ["a", "b", "b"]
+
+    def test_damaged_ones_are_scored_again(self, folders, scored):
+        first = run(folders)
+        (folders / "out" / "cases" / "a.json").write_text('{"signature"')
+        assert run(folders) == first
+        assert scored == ["a", "b", "a"]
+
+    def test_an_interruption_keeps_what_is_finished_and_leaves_nothing_half_written(self, folders, monkeypatch, capsys):
+        original = case_job.CaseJob.run
+
+        def interrupted(job):
+            if job.case == "b":
+                raise KeyboardInterrupt
+            return original(job)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(case_job.CaseJob, "run", interrupted)
+            arguments = ["-p", str(folders / "pred"), "-g", str(folders / "ref"), "-o", str(folders / "out")]
+            assert cli.main(["evaluate", *arguments, "-np", "1"]) == 130
+        assert [p.name for p in (folders / "out").rglob("*") if p.is_file()] == ["a.json"]
+        assert len(run(folders)["cases"]) == 2
+
+
+class TestCenters:
+    """References of centres only, or beside masks."""
+
+    def own_file(self, path, shift_mm=0.0, names=LEVELS_SEEN):
+        points = {name: center_mm(name) for name in names}
+        entries = [
+            {
+                "name": name,
+                "mask_centroid_mm": np.add(point, [shift_mm, 0, 0]).tolist(),
+                "body_centre_mm": np.add(point, [0, 12, 0]).tolist(),
+            }
+            for name, point in points.items()
+        ]
+        files.write_json(path, {"case": path.stem, "frame": "RAS mm", "vertebrae": entries})
+
+    def test_centres_alone(self, folders):
+        for case in "ab":
+            (folders / "ref" / f"{case}.nii.gz").unlink()
+            self.own_file(folders / "ref" / f"{case}.json", 3.0)
+        a, b = run(folders)["cases"]
+        assert (a["dice"], a["identification_rate"]) == (None, 1)
+        assert a["localisation_error_mm"] == pytest.approx(3)
+        assert (b["identification_rate"], b["missed"]) == (0, ["T11"])
+        assert a["reference_mask"] is None
+        assert a["reference_centroids"] == "../ref/a.json"
+
+    def test_centres_beside_masks_take_the_place_of_the_masks_own(self, folders):
+        self.own_file(folders / "points" / "a.json", 4.0, LEVELS_SEEN[:3])
+        a = run(folders, "-c", folders / "points")["cases"][0]
+        assert vertebra(a, "T11")["distance_mm"] == pytest.approx(4)
+        assert vertebra(a, "L2")["distance_mm"] == pytest.approx(0)
+        assert vertebra(a, "T11")["dice"] == 1
+        assert "reference mask without centre: L2" in a["notes"]
+
+    def test_body_centres_are_never_compared_with_mask_centroids(self, folders):
+        points = [{"label": BY_NAME["L1"].verse_id, "X": 3.5, "Y": 3.5, "Z": 8.5}]
+        text = json.dumps([{"direction": ["R", "A", "S"]}, *points])
+        (folders / "ref" / "a_ctd.json").write_text(text)
+        assert any("body centres; --center body uses them" in n for n in run(folders)["cases"][0]["notes"])
+        (folders / "ref" / "a.nii.gz").unlink()
+        (failure,) = run(folders, expect=1)["failures"]
+        assert "Use --center body" in failure["message"]
+        a = run(folders, "--center", "body")["cases"][0]
+        assert vertebra(a, "L1")["distance_mm"] == pytest.approx(0)
+
+
+class TestRecord:
+    def test_read_case_gives_everything_on_the_grid_of_the_reference(self, folders):
+        turned, affine = geometry.reorient(spine(), AFFINE, "PIR")
+        write(folders / "pred" / "a.nii.gz", np.ascontiguousarray(turned), affine)
+        write(folders / "images" / "a_0000.nii.gz", spine().astype(np.int16) * 10)
+        fine = AFFINE.copy()
+        fine[:3, :3] /= 2
+        write(folders / "images" / "b_0000.nii.gz", np.full((16, 16, 52), 40, np.int16), fine)
+        a, b = run(folders, "-i", folders / "images")["cases"]
+        arrays = evaluation.read_case(a, folders / "out")
+        np.testing.assert_array_equal(arrays.prediction, spine())
+        np.testing.assert_array_equal(arrays.reference, spine())
+        np.testing.assert_array_equal(arrays.image, spine() * 10)
+        np.testing.assert_allclose(arrays.affine, AFFINE)
+        assert evaluation.read_case(b, folders / "out").image.shape == spine().shape
+
+    def test_scores_survive_json(self, folders):
+        entry = run(folders)["cases"][1]
+        score = evaluation.score_from_dict(entry)
+        assert (score.dice, score.shift, score.missed) == (entry["dice"], entry["shift"], tuple(entry["missed"]))
+        assert evaluation.score_from_dict(json.loads(json.dumps(evaluation.score_to_dict(score)))) == score
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            ("{", "not readable as JSON"),
+            ('{"cases": []}', "not a result of"),
+            ('{"version": 99, "settings": {}, "summary": {}, "cases": []}', "version 99"),
+        ],
+    )
+    def test_other_files_are_refused(self, tmp_path, content, message):
+        (tmp_path / "evaluation.json").write_text(content)
+        with pytest.raises(InputError, match=message):
+            evaluation.load(tmp_path)
+
+    def test_workers_follow_memory_and_wish(self, folders):
+        assert choose_workers([], 3) == 3
+        assert choose_workers([], 0) == 1
+        assert 1 <= choose_workers([], None) <= 4
+
+
+class TestRealMasks:
+    @pytest.fixture
+    def lumbar(self, real_data):
+        path = real_data / "ct" / "sub-tptbox_seg-vert_msk.nii.gz"
+        labels, affine = files.read_nifti(path)
+        return path, labels.astype(np.uint8), affine
+
+    def score(self, tmp_path, reference, labels, affine, *options):
+        prediction = write(tmp_path / "pred" / "tptbox.nii.gz", labels, affine)
+        arguments = ["-p", str(prediction), "-g", str(reference), "-o", str(tmp_path / "out"), "--quiet"]
+        assert cli.main(["evaluate", *arguments, *options]) == 0
+        (case,) = evaluation.load(tmp_path / "out")["cases"]
+        return case
+
+    def test_eroded(self, lumbar, tmp_path):
+        path, labels, affine = lumbar
+        eroded = labels * ndimage.binary_erosion(labels > 0).astype(np.uint8)
+        case = self.score(tmp_path, path, eroded, affine)
+        both, size = np.count_nonzero(eroded), np.count_nonzero(labels)
+        assert case["binary_dice"] == pytest.approx(2 * both / (both + size))
+        assert case["all_labels_correct"]
+        assert 1 < case["assd_mm"] < 2  # one voxel of 1.5 mm
+
+    def test_shifted_by_its_header(self, lumbar, tmp_path):
+        path, labels, affine = lumbar
+        moved = affine.copy()
+        moved[:3, 3] += [0, 0, 3.0]
+        case = self.score(tmp_path, path, labels, moved)
+        assert case["localisation_error_mm"] == pytest.approx(3, abs=0.6)
+        assert "resampled" in case["notes"][0]
+
+    def test_turned_and_relabelled(self, lumbar, tmp_path):
+        path, labels, affine = lumbar
+        turned, turned_affine = geometry.reorient(np.where(labels > 0, labels + 1, 0).astype(np.uint8), affine, "LPS")
+        case = self.score(tmp_path, path, np.ascontiguousarray(turned), turned_affine, "--reference-labels", "verse")
+        assert (case["binary_dice"], case["dice"], case["shift"]) == (1, 0, 1)
+        assert case["missed"] == ["L2"]
+        assert [v["found_as"] for v in case["vertebrae"]] == ["L3", "L4", "L5"]
+
+    @pytest.mark.parametrize("table", ["totalsegmentator", "auto"])
+    def test_total_segmentator(self, real_data, tmp_path, table):
+        reference = real_data / "ct" / "torso_sm_seg.nii.gz"
+        labels, affine = files.read_nifti(reference)
+        ours = np.zeros(labels.shape, np.uint8)
+        for value, name in {30: "L2", 31: "L1", 32: "T12", 33: "T11"}.items():
+            ours[labels == value] = BY_NAME[name].nnunet_id
+        case = self.score(tmp_path, reference, ours, affine, "--reference-labels", table)
+        assert [v["name"] for v in case["vertebrae"]] == ["T11", "T12", "L1", "L2"]
+        assert case["dice"] == 1
+        assert any("no vertebrae left out" in note for note in case["notes"])
+
+
+class TestSeveralMethods:
+    def test_side_by_side_over_common_cases(self, folders, capsys):
+        write(folders / "other" / "a.nii.gz", np.roll(spine(), 1, 0))
+        write(folders / "other" / "b.nii.gz", np.roll(spine(), 1, 0))
+        write(folders / "ref" / "c.nii.gz")
+        write(folders / "pred" / "c.nii.gz")
+        arguments = ["-p", f"Conv_LSTM={folders / 'pred'}", "-p", f"V-Net={folders / 'other'}"]
+        out = folders / "out"
+        assert cli.main(["evaluate", *arguments, "-g", str(folders / "ref"), "-o", str(out), "-np", "1"]) == 1
+        captured = capsys.readouterr()
+        assert "V-Net: c: " in captured.err
+        assert len(evaluation.load(out / "Conv_LSTM")["cases"]) == 3
+        assert evaluation.load(out / "V-Net")["method"] == "V-Net"
+        rows = list(csv.DictReader((out / "summary.csv").open()))
+        dice = {r["method"]: r for r in rows if (r["group"], r["metric"]) == ("scan", "dice_per_case")}
+        assert {name: (int(r["n"]), float(r["mean"])) for name, r in dice.items()} == {
+            "Conv_LSTM": (2, 0.5),
+            "V-Net": (2, 0.75),
+        }
+        assert "V-Net - Conv_LSTM" in (out / "summary.md").read_text()
+        assert "Conv\\_LSTM" in (out / "tables.tex").read_text()
+
+    @pytest.mark.parametrize("values", [["a=pred", "a=other"], ["pred", "b=other"], ["pred", "other"]])
+    def test_names_must_tell_them_apart(self, folders, capsys, values):
+        arguments = [x for value in values for x in ("-p", value)]
+        assert cli.main(["evaluate", *arguments, "-g", str(folders / "ref"), "-o", str(folders / "out")]) == 2
+        assert "-p NAME=PATH" in capsys.readouterr().err
+
+    def test_paired_differences_by_hand(self):
+        from nnunet_spine.scores import score_case
+
+        def scores(prediction):
+            return [score_case(prediction, spine(), AFFINE, case=case) for case in "ab"]
+
+        perfect, rolled = scores(spine()), scores(np.roll(spine(), 1, 0))
+        difference = evaluation.paired_differences(rolled, perfect, Settings(bootstrap_draws=20))["Dice"]
+        assert (difference.count, difference.mean, difference.low, difference.high) == (2, -0.25, -0.25, -0.25)
+        with pytest.raises(ValueError, match="same scans"):
+            evaluation.paired_differences(rolled, perfect[:1], Settings())
