@@ -23,6 +23,7 @@ from torch import nn
 
 from nnunet_spine.errors import InputError
 from nnunet_spine.losses import LOSSES
+from nnunet_spine.training.adversarial import adversarial_train_step
 from nnunet_spine.training.networks import network_from_plans
 from nnunet_spine.training.recipes import Option
 from nnunet_spine.training.schedules import Schedule
@@ -62,6 +63,9 @@ class SpineTrainer(nnUNetTrainer):
         supports_regions, supports_ignore_label: whether datasets with these can be trained; they are refused otherwise.
         predicts_labels: whether nnUNetv2_predict applies; False where the output is something else than a label map,
             which then has a predictor of its own.
+        adversarial: second term of the loss, "fgsm", "l2" or "vat" (`training.adversarial`), or None.
+        adversarial_epsilon: size of the perturbation, in units of the image that the network receives.
+        adversarial_warmup: share of the epochs, at the start, without that term.
         presets: named sets of attributes; "nnunet" is the class as it stands and applies when a recipe names none.
         options: options in recipe names beyond those all trainers take.
     """
@@ -82,6 +86,9 @@ class SpineTrainer(nnUNetTrainer):
     lr_schedule: ClassVar[str] = "poly"
     augmentation: ClassVar[str] = "nnunet"
     max_rotation_deg: ClassVar[float] = 30.0
+    adversarial: ClassVar[str | None] = None
+    adversarial_epsilon: ClassVar[float] = 0.02
+    adversarial_warmup: ClassVar[float] = 0.1
     num_epochs = 1000
     num_iterations_per_epoch = 250
     num_val_iterations_per_epoch = 50
@@ -131,6 +138,7 @@ class SpineTrainer(nnUNetTrainer):
             "loss": self.loss_name or f"nnU-Net's Dice + {'BCE' if self.label_manager.has_regions else 'CE'}",
             "loss options": self.loss_kwargs,
             "optimiser": f"{self.optimizer_name}, {self.initial_lr:g}, {self.lr_schedule}",
+            "adversarial term": self._adversarial_status(),
             "augmentation": self.augmentation,
             "mirroring": None,
             "torch.compile": self._compile_status(),
@@ -241,6 +249,19 @@ class SpineTrainer(nnUNetTrainer):
     def set_deep_supervision_enabled(self, enabled: bool) -> None:
         if self.enable_deep_supervision:  # else the network was built without, and may have no decoder to tell
             super().set_deep_supervision_enabled(enabled)
+
+    def train_step(self, batch: dict) -> dict:
+        if self.adversarial is None or self.current_epoch < self._first_adversarial_epoch():
+            return super().train_step(batch)
+        return adversarial_train_step(self, self.adversarial, self.adversarial_epsilon, batch)
+
+    def _first_adversarial_epoch(self) -> int:
+        return int(self.adversarial_warmup * self.num_epochs)
+
+    def _adversarial_status(self) -> str | None:
+        if self.adversarial is None:
+            return None
+        return f"{self.adversarial}, size {self.adversarial_epsilon:g}, from epoch {self._first_adversarial_epoch()}"
 
     def _do_i_compile(self) -> bool:
         return self.compile_network and super()._do_i_compile()

@@ -72,6 +72,20 @@ BASE_OPTIONS: tuple[Option, ...] = (
     Option(r"save([1-9]\d*)", "save5", "epochs between checkpoints", _positive("save_every"), "save period"),
     Option("noaug", "noaug", "no augmentation", lambda: {"augmentation": "none"}, "augmentation"),
     Option("nods", "nods", "no deep supervision", lambda: {"deep_supervision": False}, "deep supervision"),
+    Option(
+        "(adversarial|fgsm|l2|vat)",
+        "adversarial|fgsm|l2|vat",
+        "adversarial term in the loss: signs of the gradient (adversarial, fgsm), gradient (l2), virtual (vat)",
+        lambda kind: {"adversarial": "fgsm" if kind == "adversarial" else kind},
+        "adversarial term",
+    ),
+    Option(
+        r"eps(\d+(?:p\d+)?)",
+        "eps0p02",
+        "size of its perturbation, in units of the network's input",
+        lambda size: {"adversarial_epsilon": _decimal(size)},
+        "adversarial perturbation",
+    ),
     Option("nocompile", "nocompile", "never use torch.compile", lambda: {"compile_network": False}, "compile"),
 )
 """Options that every trainer takes; a trainer's own are in its `options`."""
