@@ -1,6 +1,19 @@
-"""One module per subcommand, named after it: `HELP`, `add_arguments(parser)` and `run(args)`.
+"""One module per subcommand, named after it (`_` for `-`): `HELP`, `add_arguments(parser)` and `run(args)`.
 
 Modules import nothing heavy at the top; what needs torch or nnU-Net is imported inside `run`.
 """
 
-COMMANDS = ("env", "doctor", "trainers", "labels", "phantom", "convert", "plan", "evaluate", "demo")
+COMMANDS = (
+    "env",
+    "doctor",
+    "trainers",
+    "labels",
+    "phantom",
+    "convert",
+    "plan",
+    "evaluate",
+    "attention",
+    "fuse",
+    "tune-fusion",
+    "demo",
+)

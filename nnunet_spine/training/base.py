@@ -24,6 +24,7 @@ from torch import nn
 from nnunet_spine.errors import InputError
 from nnunet_spine.losses import LOSSES
 from nnunet_spine.training.adversarial import adversarial_train_step
+from nnunet_spine.training.augmentation import Ranges, adjust
 from nnunet_spine.training.networks import network_from_plans
 from nnunet_spine.training.recipes import Option
 from nnunet_spine.training.schedules import Schedule
@@ -58,8 +59,11 @@ class SpineTrainer(nnUNetTrainer):
         loss_kwargs: options of that loss.
         optimizer_name, initial_lr, weight_decay, lr_schedule: "SGD" (momentum 0.99), "Adam" or "AdamW"; "poly",
             "constant" or "plateau".
-        augmentation: "nnunet" or "none".
+        augmentation: "nnunet", "spatial" (of nnU-Net's only rotation and scaling, and contrast if it has a range) or
+            "none".
         max_rotation_deg: limit for rotation in augmentation, per axis.
+        scaling_range: factors of scaling in augmentation, for each axis on its own; None is nnU-Net's.
+        contrast_range: factors of contrast in augmentation; None is nnU-Net's.
         supports_regions, supports_ignore_label: whether datasets with these can be trained; they are refused otherwise.
         predicts_labels: whether nnUNetv2_predict applies; False where the output is something else than a label map,
             which then has a predictor of its own.
@@ -86,6 +90,8 @@ class SpineTrainer(nnUNetTrainer):
     lr_schedule: ClassVar[str] = "poly"
     augmentation: ClassVar[str] = "nnunet"
     max_rotation_deg: ClassVar[float] = 30.0
+    scaling_range: ClassVar[tuple[float, float] | None] = None
+    contrast_range: ClassVar[tuple[float, float] | None] = None
     adversarial: ClassVar[str | None] = None
     adversarial_epsilon: ClassVar[float] = 0.02
     adversarial_warmup: ClassVar[float] = 0.1
@@ -170,7 +176,7 @@ class SpineTrainer(nnUNetTrainer):
             network_class,
             arguments,
             configuration_manager.network_arch_init_kwargs_req_import,
-            cls.architecture_kwargs,
+            cls.network_options(plans_manager),
             num_input_channels,
             num_output_channels,
             deep_supervision=enable_deep_supervision,
@@ -181,6 +187,11 @@ class SpineTrainer(nnUNetTrainer):
                 head.requires_grad_(False)
         # Convolutions on CPUs are fastest on channels-last weights; on GPUs that is left to cuDNN.
         return network if torch.cuda.is_available() else network.to(memory_format=_channels_last(network))
+
+    @classmethod
+    def network_options(cls, plans_manager: PlansManager) -> dict[str, Any]:
+        """Arguments of the network beyond those it takes from the configuration."""
+        return cls.architecture_kwargs
 
     def _build_loss(self) -> nn.Module:
         if self.loss_name is None:
@@ -218,16 +229,21 @@ class SpineTrainer(nnUNetTrainer):
             return (0.0, 0.0), False, patch_size, None
         limit = min(self.max_rotation_deg * torch.pi / 180, max(rotation))
         rotation = (-limit, limit)
-        initial_patch_size = get_patch_size(patch_size, rotation, rotation, rotation, (0.85, 1.25))
+        smallest = 1 / max(self.scaling_range) if self.scaling_range else 0.85  # a factor above 1 shrinks
+        initial_patch_size = get_patch_size(patch_size, rotation, rotation, rotation, (smallest, 1.25))
         if dummy_2d:
             initial_patch_size[0] = patch_size[0]
         return rotation, dummy_2d, initial_patch_size, None
 
     def get_dataloaders(self):
-        if self.augmentation == "none":
-            # On the instance: nnU-Net calls the static method through `self`, and it cannot see the trainer.
-            self.get_training_transforms = self._transforms_without_augmentation
+        # On the instance: nnU-Net calls the static method through `self`, and it cannot see the trainer.
+        without = self.augmentation == "none"
+        self.get_training_transforms = self._transforms_without_augmentation if without else self._adjusted_transforms
         return super().get_dataloaders()
+
+    def _adjusted_transforms(self, *args, **kwargs) -> BasicTransform:
+        transforms = type(self).get_training_transforms(*args, **kwargs)
+        return adjust(transforms, Ranges(self.scaling_range, self.contrast_range, self.augmentation == "nnunet"))
 
     def _transforms_without_augmentation(
         self,

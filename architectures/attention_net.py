@@ -1,0 +1,87 @@
+"""Where in a scan is the spine? A small fully convolutional network over sagittal slices with a coarse output."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from dynamic_network_architectures.building_blocks.helper import convert_conv_op_to_dim
+from dynamic_network_architectures.initialization.weight_init import InitWeights_He
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+
+POOLS = 4
+CELL_IN_PLANE = 2**POOLS
+CELL_SLICES = 8
+
+
+def cell_size(slice_axis: int, dimension: int = 3) -> tuple[int, ...]:
+    """Voxels per output value along each spatial axis: 16 in plane, and in 3D 8 along the slice axis."""
+    return tuple(CELL_SLICES if dimension == 3 and a == slice_axis else CELL_IN_PLANE for a in range(dimension))
+
+
+class AttentionNet(nn.Module):
+    """Attention net of Sekuboyina et al. (2017): the spine's share of every block of 8 slices by 16 x 16 voxels.
+
+    Ten convolutions within slices, so slices never see each other: four of 5 x 5 with 16, 32, 64, 64 channels, each
+    followed by 2 x 2 max pooling, five of 3 x 3 with 64 channels and dilations 1, 2, 4, 8, 1, and one of 1 x 1. Kernels
+    and dilations are in a figure of the source; these are a layout that fits the sizes it states. Different from it,
+    all convolutions are padded to keep the size. Of each block of 8 slices the network sees one, in the middle.
+
+    Args:
+        input_channels: channels of the image.
+        conv_op: `nn.Conv3d`, or `nn.Conv2d` for single slices.
+        num_classes: channels of the output (logits).
+        slice_axis: axis of 3D images that counts the sagittal slices.
+    """
+
+    plans_arguments: ClassVar[tuple[str, ...]] = ("conv_op",)
+    features: ClassVar[tuple[int, ...]] = (16, 32, 64, 64, 64, 64, 64, 64, 64)
+    kernels: ClassVar[tuple[int, ...]] = (5, 5, 5, 5, 3, 3, 3, 3, 3)
+    dilations: ClassVar[tuple[int, ...]] = (1, 1, 1, 1, 1, 2, 4, 8, 1)
+
+    def __init__(self, *, input_channels: int, conv_op: type[_ConvNd], num_classes: int = 1, slice_axis: int = 0):
+        super().__init__()
+        self.dimension = convert_conv_op_to_dim(conv_op)
+        self.slice_axis = slice_axis
+        layers: list[nn.Module] = []
+        channels = input_channels
+        for i, (width, kernel, dilation) in enumerate(zip(self.features, self.kernels, self.dilations, strict=True)):
+            layers.append(nn.Conv2d(channels, width, kernel, padding=kernel // 2 * dilation, dilation=dilation))
+            layers.append(nn.ReLU(inplace=True))
+            if i < POOLS:
+                layers.append(nn.MaxPool2d(2, ceil_mode=True))
+            channels = width
+        self.slice_net = nn.Sequential(*layers, nn.Conv2d(channels, num_classes, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps images (B, input_channels, ...) of any size to logits (B, num_classes, ...), one per cell.
+
+        The first cell starts at the first voxel; a cell at the end may be only partly inside the image.
+        """
+        if self.dimension == 2:
+            return self.slice_net(x)
+        x = x.movedim(2 + self.slice_axis, 1)  # (B, slices, C, h, w)
+        x = x[:, _middle_slices(x.shape[1])]
+        y = self.slice_net(x.flatten(0, 1)).unflatten(0, x.shape[:2])  # (B, cells, num_classes, h / 16, w / 16)
+        return y.movedim(1, 2 + self.slice_axis)
+
+    def compute_conv_feature_map_size(self, input_size: Sequence[int]) -> float:
+        """Size of the convolutions' outputs, as nnU-Net's networks state it for the planner.
+
+        Raises:
+            ValueError: `input_size` has the wrong number of axes.
+        """
+        if len(input_size) != self.dimension:
+            raise ValueError(f"input_size must have the {self.dimension} spatial axes only, got {tuple(input_size)}")
+        voxels = torch.Size(input_size).numel() / (CELL_SLICES if self.dimension == 3 else 1)
+        return sum(width * voxels / 4 ** min(i, POOLS) for i, width in enumerate(self.features))
+
+    @staticmethod
+    def initialize(module: nn.Module) -> None:
+        """He initialisation for rectifiers."""
+        InitWeights_He(0)(module)
+
+
+def _middle_slices(n: int) -> list[int]:
+    """The middle slice of every cell; the last one of an incomplete cell that has no middle."""
+    return [min(first + CELL_SLICES // 2, n - 1) for first in range(0, n, CELL_SLICES)]

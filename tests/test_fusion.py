@@ -1,0 +1,135 @@
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from nnunet_spine.fusion import (
+    CaseScores,
+    FusionParameters,
+    attention_at,
+    best_parameters,
+    fuse,
+    score_case,
+)
+from nnunet_spine.geometry import reorient, to_index, to_world
+
+SHAPE = (48, 40, 64)
+AFFINE = np.diag([2.0, 2.0, 2.0, 1.0])
+AFFINE[:3, 3] = -40, 12, 5
+GENTLE = FusionParameters(4, 0.1)
+CELL = np.array([4, 8, 8])  # voxels of a cell of the map
+MAP_AFFINE = AFFINE @ np.block([[np.diag(CELL), (CELL[:, None] - 1) / 2], [np.zeros((1, 3)), 1]])
+
+
+def scan() -> tuple[np.ndarray, np.ndarray]:
+    """A spine of three labels, the share of it in every cell, and a blob of one of the labels far from it."""
+    spine = np.zeros(SHAPE, np.uint8)
+    for label, z in ((1, 8), (2, 26), (3, 44)):
+        spine[18:30, 14:26, z : z + 14] = label
+    cells = (spine > 0).reshape(12, 4, 5, 8, 8, 8).mean((1, 3, 5)).astype(np.float32)
+    return spine, cells
+
+
+def with_blob(spine: np.ndarray) -> np.ndarray:
+    segmentation = spine.copy()
+    segmentation[2:7, 2:7, 2:7] = 2
+    return segmentation
+
+
+@pytest.mark.parametrize("codes", ["RAS", "PIR", "LAS"])
+@pytest.mark.parametrize("map_codes", ["RAS", "IPL"])
+def test_a_far_blob_goes_and_the_spine_stays(codes, map_codes):
+    spine, cells = scan()
+    segmentation, affine = reorient(with_blob(spine), AFFINE, codes)
+    attention, map_affine = reorient(cells, MAP_AFFINE, map_codes)
+    before = segmentation.copy()
+    fused = fuse(segmentation, affine, attention, map_affine, GENTLE)
+    assert not fused.skipped
+    assert fused.outside == pytest.approx(125 / (125 + 3 * 12 * 12 * 14))
+    np.testing.assert_array_equal(reorient(fused.segmentation, affine, "RAS")[0], spine)
+    np.testing.assert_array_equal(segmentation, before)
+
+
+def test_binary_masks_and_any_type():
+    spine, cells = scan()
+    for dtype in (bool, np.int16, np.float32):
+        fused = fuse((with_blob(spine) > 0).astype(dtype), AFFINE, cells, MAP_AFFINE, GENTLE)
+        assert fused.segmentation.dtype == dtype
+        np.testing.assert_array_equal(fused.segmentation, (spine > 0).astype(dtype))
+
+
+def test_a_map_that_would_remove_most_is_not_believed():
+    spine, cells = scan()
+    wrong = np.zeros_like(cells)
+    wrong[0, 0, 0] = 1
+    fused = fuse(with_blob(spine), AFFINE, wrong, MAP_AFFINE, FusionParameters(sigma_mm=4))
+    assert fused.skipped
+    assert fused.outside > 0.6
+    np.testing.assert_array_equal(fused.segmentation, with_blob(spine))
+
+
+def test_nothing_segmented():
+    _, cells = scan()
+    fused = fuse(np.zeros(SHAPE, np.uint8), AFFINE, cells, MAP_AFFINE, FusionParameters())
+    assert (fused.outside, fused.skipped, fused.segmentation.any()) == (0.0, False, False)
+
+
+def test_trilinear_between_cell_centres():
+    attention = np.zeros((2, 1, 1), np.float32)
+    attention[1] = 1
+    affine = np.diag([4.0, 4.0, 4.0, 1.0])  # centres at x = 0 and 4 mm
+    x = np.array([-9, -1, 0, 1, 2, 4, 5, 12])
+    voxels = (x, np.zeros_like(x), np.zeros_like(x))
+    values = attention_at(attention, affine, voxels, np.eye(4), 0)
+    np.testing.assert_allclose(values, [0, 0, 0, 0.25, 0.5, 1, 1, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize("sigma_mm", [4.0, 8.0, 12.0])
+def test_smoothing_is_that_of_the_upsampled_map(sigma_mm):
+    """Against the definition: up-sampled to the scan first, then a Gaussian over the whole scan."""
+    _, cells = scan()
+    grid = np.stack(np.meshgrid(*map(np.arange, SHAPE), indexing="ij"))
+    index = np.moveaxis(to_index(MAP_AFFINE, to_world(AFFINE, np.moveaxis(grid, 0, -1))), -1, 0)
+    upsampled = ndimage.map_coordinates(cells, index, order=1, mode="nearest")
+    expected = ndimage.gaussian_filter(upsampled, sigma_mm / 2, mode="nearest")
+    values = attention_at(cells, MAP_AFFINE, grid.reshape(3, -1), AFFINE, sigma_mm)
+    np.testing.assert_allclose(values, expected.ravel(), atol=0.015)
+
+
+def test_parameters_are_scored_and_the_best_is_found():
+    spine, cells = scan()
+    scores = score_case(with_blob(spine), AFFINE, cells, MAP_AFFINE, spine)
+    n = 3 * 12 * 12 * 14
+    assert scores.without == pytest.approx(2 * n / (2 * n + 125))
+    assert len(scores.fused) == 18
+    for parameters, dice in scores.fused.items():
+        fused = fuse(with_blob(spine), AFFINE, cells, MAP_AFFINE, parameters).segmentation
+        kept = int((fused > 0).sum())
+        assert dice == pytest.approx(2 * int(((fused > 0) & (spine > 0)).sum()) / (kept + n))
+    tuned = best_parameters([scores])
+    assert tuned.dice == 1
+    assert tuned.dice_without == scores.without
+    assert tuned.parameters.threshold == 0.05  # of equals, what removes least
+
+
+def test_scores_with_the_guard_ignored_voxels_and_empty_cases():
+    spine, cells = scan()
+    ignored = np.where(with_blob(spine) != spine, 9, spine).astype(np.uint8)
+    assert score_case(with_blob(spine), AFFINE, cells, MAP_AFFINE, ignored, ignore_label=9).without == 1
+    nothing = np.zeros_like(spine)
+    assert score_case(nothing, AFFINE, cells, MAP_AFFINE, nothing).without == 1
+    assert score_case(spine, AFFINE, np.zeros_like(cells), MAP_AFFINE, spine).fused[FusionParameters()] == 1  # guard
+
+
+def test_the_mean_over_cases_decides():
+    a, b = FusionParameters(4, 0.1), FusionParameters(8, 0.1)
+    cases = [CaseScores(0.5, {a: 0.9, b: 0.8}), CaseScores(0.7, {a: 0.6, b: 0.8})]
+    tuned = best_parameters(cases)
+    assert (tuned.parameters, tuned.dice, tuned.dice_without) == (b, pytest.approx(0.8), pytest.approx(0.6))
+    with pytest.raises(ValueError, match="no cases"):
+        best_parameters([])
+
+
+@pytest.mark.parametrize("values", [(-1, 0.1), (8, 1.5), (float("nan"), 0.1)])
+def test_bad_parameters(values):
+    with pytest.raises(ValueError, match="expected sigma_mm >= 0"):
+        FusionParameters(*values)
