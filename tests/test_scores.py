@@ -1,4 +1,3 @@
-
 import numpy as np
 import pytest
 
@@ -208,24 +207,82 @@ class TestCohort:
         assert summary.dice_per_case.mean == pytest.approx((1 + 0.5) / 2)
         everything, cervical, thoracic, lumbar = summary.regions
         assert [r.group for r in summary.regions] == ["All", "C", "T", "L"]
-        assert (everything.reference, everything.identification_rate.count, everything.missed, everything.surplus) == (
-            8,
-            6,
-            2,
-            1,
-        )
+        assert (everything.reference, everything.missed, everything.surplus) == (8, 2, 1)
+        assert everything.identification_rate.count == 6
         assert (cervical.reference, cervical.identification_rate.value) == (2, 1.0)
         assert (thoracic.reference, thoracic.missed, thoracic.surplus) == (6, 2, 0)
         assert thoracic.identification_rate.value == pytest.approx(4 / 6)
         assert thoracic.dice.mean == pytest.approx(4 / 6)
         assert (thoracic.localisation_error_mm.count, thoracic.localisation_error_mm.missing) == (4, 2)
-        assert (lumbar.reference, lumbar.surplus, lumbar.identification_rate.value, lumbar.dice.mean) == (
-            0,
-            1,
-            None,
-            None,
-        )
+        assert (lumbar.reference, lumbar.surplus) == (0, 1)
+        assert lumbar.identification_rate.value is lumbar.dice.mean is None
+
+    def test_levels(self, cases):
+        levels = {level.group: level for level in scores.summarise_cohort(cases).levels}
+        assert list(levels) == ["C7", "T1", "T2", "T3", "L1"]
+        assert (levels["T1"].reference, levels["T1"].missed, levels["T1"].dice.mean) == (2, 1, 0.5)
+        assert (levels["T3"].misnamed, levels["T3"].identification_rate_glocker.count) == (1, 1)
+        assert (levels["L1"].reference, levels["L1"].surplus, levels["L1"].dice.mean) == (0, 1, None)
+
+    def test_penalty_counts_missed_vertebrae(self, cases):
+        everything = scores.summarise_cohort(cases, scores.Settings(miss_penalty_mm=80.0)).regions[0]
+        assert everything.localisation_error_mm.mean == 0.0
+        assert everything.localisation_error_penalised_mm.mean == pytest.approx(2 * 80 / 8)
+
+    def test_missed_vertebrae_count_in_shares_and_are_missing_in_distances(self, cases):
+        everything = scores.summarise_cohort(cases).regions[0]
+        for overlap in (everything.dice, everything.iou, everything.nsd):
+            assert (overlap.count, overlap.missing, overlap.mean) == (8, 0, pytest.approx(6 / 8))
+        for distance in (everything.assd_mm, everything.hd_mm, everything.hd95_mm):
+            assert (distance.count, distance.missing, distance.mean) == (6, 2, 0.0)
 
     def test_no_cases(self):
         summary = scores.summarise_cohort([])
         assert summary.cases == summary.all_labels_correct.count == summary.regions[0].reference == 0
+
+
+class TestIntervals:
+    @pytest.fixture
+    def cases(self):
+        large, small = spine(["T9", *LEVELS_SEEN, "L3"]), spine(["L1"])
+        good = scores.score_case(large, large, AFFINE)
+        bad = scores.score_case(np.zeros_like(small), small, AFFINE)
+        return [good, bad]
+
+    def test_scans_are_drawn_not_vertebrae(self, cases):
+        everything = scores.summarise_cohort(cases).regions[0]
+        # a quarter of the draws holds the good scan twice, a quarter the bad one twice
+        assert (everything.dice.mean, everything.dice.low, everything.dice.high) == (pytest.approx(7 / 8), 0.0, 1.0)
+        rate = everything.identification_rate
+        assert (rate.count, rate.total, rate.low, rate.high) == (7, 8, 0.0, 1.0)
+
+    def test_agrees_with_drawing_one_sample_after_the_other(self):
+        rng = np.random.default_rng(5)
+        reference = spine(LEVELS_SEEN)
+        cases = []
+        for _ in range(12):
+            lost = {name: None for name in LEVELS_SEEN if rng.random() < 0.3}
+            cases.append(scores.score_case(relabel(reference, lost), reference, AFFINE))
+        found = scores.summarise_cohort(cases, scores.Settings(bootstrap_draws=4000)).regions[0].dice
+        means = []
+        for _ in range(4000):
+            drawn = [cases[k] for k in rng.integers(0, 12, 12)]
+            means.append(np.mean([v.dice for case in drawn for v in case.vertebrae]))
+        assert (found.low, found.high) == pytest.approx(np.percentile(means, [2.5, 97.5]), abs=0.03)
+
+    def test_equal_scans_leave_no_doubt(self, cases):
+        summary = scores.summarise_cohort([cases[0]] * 4)
+        assert summary.regions[0].dice.low == summary.regions[0].dice.high == 1.0
+        assert (summary.all_labels_correct.low, summary.all_labels_correct.high) == (1.0, 1.0)
+
+    def test_seed_decides(self, cases):
+        many = cases * 5  # few draws: their intervals are coarse
+        settings = [scores.Settings(bootstrap_seed=seed, bootstrap_draws=5) for seed in (1, 1, 2)]
+        first, again, other = (scores.summarise_cohort(many, s) for s in settings)
+        assert first == again
+        assert first != other
+
+    def test_no_interval_without_values(self, cases):
+        cervical = scores.summarise_cohort(cases).regions[1]
+        assert cervical.dice.low is cervical.dice.high is cervical.identification_rate.low is None
+        assert scores.summarise_cohort([]).all_labels_correct == scores.Rate(0, 0, None, None, None)

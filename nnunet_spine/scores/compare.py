@@ -4,19 +4,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy import ndimage
 
 from nnunet_spine import centroids, geometry
 from nnunet_spine.anatomy import BY_NNUNET_ID, LEVELS, Level
 from nnunet_spine.errors import InputError
 from nnunet_spine.scores.case import CaseScore, SurplusVertebra, VertebraScore
 from nnunet_spine.scores.identification import ROUNDING_MM, identified_levels
-from nnunet_spine.scores.labels import N_IDS, as_label_ids
+from nnunet_spine.scores.labels import N_IDS, Box, as_label_ids, count_overlap, joint_box, label_boxes, labelled_part
 from nnunet_spine.scores.settings import Settings
 from nnunet_spine.scores.shift import level_shift
 from nnunet_spine.scores.surfaces import SurfaceScore, score_surfaces, surface_distances
 
-Box = tuple[slice, slice, slice]
 Points = dict[int, np.ndarray]
 
 
@@ -47,26 +45,25 @@ def score_case(
     """
     if prediction.shape != reference.shape:
         raise InputError(f"prediction of shape {prediction.shape}, reference {reference.shape}; expected the same grid")
-    (pred, ref), affine = _labelled_part([as_label_ids(prediction), as_label_ids(reference)], affine)
-    pred_boxes, ref_boxes = _boxes(pred), _boxes(ref)
-    overlap = _overlap(pred, ref, pred_boxes, ref_boxes)
+    (pred, ref), affine = labelled_part(as_label_ids(prediction), as_label_ids(reference), affine=affine)
+    pred_boxes, ref_boxes = label_boxes(pred), label_boxes(ref)
+    overlap = count_overlap(pred, ref, pred_boxes, ref_boxes)
     given = _points(reference_centers_mm or {})
-    radius_mm = settings.identification_radius_mm
     pred_mm = _centers(pred, affine, pred_boxes, settings.center)
-    own = {i: box for i, box in ref_boxes.items() if i not in given}
-    ref_mm = _centers(ref, affine, own, settings.center) | given
+    unmarked = {i: box for i, box in ref_boxes.items() if i not in given}
+    ref_mm = _centers(ref, affine, unmarked, settings.center) | given
 
     surfaces = {}
     for i in pred_boxes.keys() & ref_boxes.keys():
-        box = _joint([pred_boxes[i], ref_boxes[i]])
+        box = joint_box([pred_boxes[i], ref_boxes[i]])
         distances = surface_distances(pred[box] == i, ref[box] == i, geometry.spacing_mm(affine))
         surfaces[i] = score_surfaces(*distances, settings.nsd_tolerance_mm)
-    found_as, lies_on = {}, {}
-    for i in ref_mm:
-        by_mask = i in ref_boxes
-        found_as[i] = _most(overlap[i], settings) if by_mask else _nearest(ref_mm[i], pred_mm, radius_mm)
-    for i in pred_mm:
-        lies_on[i] = _most(overlap[:, i], settings)
+    radius_mm = settings.identification_radius_mm
+    found_as = {
+        i: _most(overlap[i], settings) if i in ref_boxes else _nearest(point, pred_mm, radius_mm)
+        for i, point in ref_mm.items()
+    }
+    lies_on = {i: _most(overlap[:, i], settings) for i in pred_mm}
     return _assemble(_Match(affine, overlap, pred_mm, ref_mm, found_as, lies_on, surfaces), case, settings, notes)
 
 
@@ -90,8 +87,8 @@ def score_centers(
     Raises:
         InputError: values that are not nnU-Net ids.
     """
-    (pred,), affine = _labelled_part([as_label_ids(prediction)], affine)
-    boxes = _boxes(pred)
+    (pred,), affine = labelled_part(as_label_ids(prediction), affine=affine)
+    boxes = label_boxes(pred)
     overlap = np.zeros((N_IDS, N_IDS), np.int64)
     for i, box in boxes.items():
         overlap[0, i] = np.count_nonzero(pred[box] == i)
@@ -131,10 +128,9 @@ def _assemble(match: _Match, case: str, settings: Settings, notes: Sequence[str]
         if level.nnunet_id in match.ref_mm
     )
     surplus = tuple(
-        SurplusVertebra(level.name, _volume_mm3(match, match.overlap[:, i]), _plain(match.pred_mm[i]), _name(lies_on))
+        _surplus(match, level)
         for level in LEVELS
-        if (i := level.nnunet_id) in match.pred_mm and i not in match.ref_mm
-        for lies_on in [match.lies_on[i]]
+        if level.nnunet_id in match.pred_mm and level.nnunet_id not in match.ref_mm
     )
     shift = level_shift((v.name, v.found_as) for v in vertebrae if v.found_as is not None)
     return CaseScore(case, _binary_dice(match), vertebrae, surplus, shift, tuple(notes))
@@ -163,43 +159,22 @@ def _vertebra(match: _Match, level: Level, identified: bool, identified_glocker:
     )
 
 
+def _surplus(match: _Match, level: Level) -> SurplusVertebra:
+    i = level.nnunet_id
+    return SurplusVertebra(
+        name=level.name,
+        predicted_mm3=_volume_mm3(match, match.overlap[:, i]),
+        predicted_center_mm=_plain(match.pred_mm[i]),
+        lies_on=_name(match.lies_on[i]),
+    )
+
+
 def _binary_dice(match: _Match) -> float | None:
     """None too where the reference has no voxels but centres."""
     n_ref, n_pred = match.overlap[1:].sum(), match.overlap[:, 1:].sum()
     if n_ref + n_pred == 0 or (n_ref == 0 and match.ref_mm):
         return None
     return float(2 * match.overlap[1:, 1:].sum() / (n_ref + n_pred))
-
-
-def _labelled_part(maps: list[np.ndarray], affine: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
-    """The smallest box that holds all labels of all maps, copied, with the axes as they lie in memory; its affine."""
-    axes = np.argsort([-abs(stride) for stride in maps[-1].strides], kind="stable")  # NIfTI: last axis slowest
-    maps, affine = [m.transpose(axes) for m in maps], np.asarray(affine, float)[:, [*axes, 3]]
-    joint = _joint([box for m in maps if (box := geometry.bounding_box(m)) is not None])
-    affine[:3, 3] = geometry.to_world(affine, [s.start for s in joint])
-    return [np.ascontiguousarray(m[joint]) for m in maps], affine
-
-
-def _joint(boxes: list[Box]) -> Box:
-    """The smallest box that holds all boxes; an empty one without boxes."""
-    if not boxes:
-        return (slice(0, 0),) * 3
-    return tuple(slice(min(s.start for s in side), max(s.stop for s in side)) for side in zip(*boxes, strict=True))
-
-
-def _boxes(labels: np.ndarray) -> dict[int, Box]:
-    found = ndimage.find_objects(labels) if labels.size else []
-    return {i: box for i, box in enumerate(found, start=1) if box is not None}
-
-
-def _overlap(pred: np.ndarray, ref: np.ndarray, pred_boxes: dict[int, Box], ref_boxes: dict[int, Box]) -> np.ndarray:
-    """Voxels that are i in the reference and j in the prediction, (27, 27); [0, 0] is 0."""
-    overlap = np.zeros((N_IDS, N_IDS), np.int64)
-    for i, box in ref_boxes.items():
-        overlap[i] = np.bincount(pred[box][ref[box] == i], minlength=N_IDS)
-    for i, box in pred_boxes.items():
-        overlap[0, i] = np.count_nonzero(pred[box] == i) - overlap[1:, i].sum()
-    return overlap
 
 
 def _centers(labels: np.ndarray, affine: np.ndarray, boxes: dict[int, Box], center: str) -> Points:

@@ -1,11 +1,17 @@
-"""Label maps as arrays: their check, their labelled voxels, their centroids."""
+"""Label maps as arrays: their check, their labelled voxels, boxes, overlap and centroids."""
+
+from collections.abc import Sequence
 
 import numpy as np
+from scipy import ndimage
 
+from nnunet_spine import geometry
 from nnunet_spine.anatomy import BY_NNUNET_ID
 from nnunet_spine.errors import InputError
 
 N_IDS = 1 + max(BY_NNUNET_ID)
+
+Box = tuple[slice, slice, slice]
 
 
 def as_label_ids(array: np.ndarray) -> np.ndarray:
@@ -29,6 +35,44 @@ def as_label_ids(array: np.ndarray) -> np.ndarray:
             "convert the mask from VerSe ids (T13 is 28 there, 26 here)",
         )
     return labels
+
+
+def labelled_part(*maps: np.ndarray, affine: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+    """The smallest box that holds all labels of all maps, copied, with the slowest axis in memory first.
+
+    Returns:
+        The parts, (n0, n1, n2) each, without voxels where no map has labels; and their common affine.
+    """
+    axes = np.argsort([-abs(stride) for stride in maps[-1].strides], kind="stable")
+    maps, affine = [m.transpose(axes) for m in maps], np.asarray(affine, float)[:, [*axes, 3]]
+    box = joint_box([box for m in maps if (box := geometry.bounding_box(m)) is not None])
+    affine[:3, 3] = geometry.to_world(affine, [s.start for s in box])
+    return [np.ascontiguousarray(m[box]) for m in maps], affine
+
+
+def label_boxes(labels: np.ndarray) -> dict[int, Box]:
+    """Bounding box of each label but 0, in one pass."""
+    found = ndimage.find_objects(labels) if labels.size else []
+    return {i: box for i, box in enumerate(found, start=1) if box is not None}
+
+
+def joint_box(boxes: Sequence[Box]) -> Box:
+    """The smallest box that holds all boxes; one without voxels where there are none."""
+    if not boxes:
+        return (slice(0, 0),) * 3
+    return tuple(slice(min(s.start for s in side), max(s.stop for s in side)) for side in zip(*boxes, strict=True))
+
+
+def count_overlap(
+    prediction: np.ndarray, reference: np.ndarray, predicted_boxes: dict[int, Box], reference_boxes: dict[int, Box]
+) -> np.ndarray:
+    """Voxels that are i in the reference and j in the prediction, (27, 27); [0, 0] is 0."""
+    overlap = np.zeros((N_IDS, N_IDS), np.int64)
+    for i, box in reference_boxes.items():
+        overlap[i] = np.bincount(prediction[box][reference[box] == i], minlength=N_IDS)
+    for i, box in predicted_boxes.items():
+        overlap[0, i] = np.count_nonzero(prediction[box] == i) - overlap[1:, i].sum()
+    return overlap
 
 
 def label_voxels(*maps: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:

@@ -64,18 +64,45 @@ def surface_distances(
         raise InputError(f"masks of shape {mask_a.shape} and {mask_b.shape}; expected the same grid")
     if not (mask_a.any() and mask_b.any()):
         raise InputError("empty mask", "distances exist between two surfaces only")
-    outer_a, outer_b = surface(mask_a), surface(mask_b)
-    points_a, points_b = (np.argwhere(outer) * np.asarray(spacing_mm, float) for outer in (outer_a, outer_b))
-    # For surfaces that nearly touch, as these mostly do, a tree of their voxels takes a third of the time of a distance
-    # transform of their box; a whole level apart, as long.
-    apart_a, apart_b = ~outer_b[outer_a], ~outer_a[outer_b]
-    return _nearest_mm(points_a, apart_a, points_b), _nearest_mm(points_b, apart_b, points_a)
+    spacing_mm = np.asarray(spacing_mm, float)
+    offsets, lengths_mm = _ball(spacing_mm)
+    margin = [(reach, reach) for reach in offsets.max(0)]  # no offset leaves the array, or wraps around its end
+    outer_a, outer_b = (surface(np.pad(mask, margin)) for mask in (mask_a, mask_b))
+    steps = offsets @ (np.array(outer_a.strides) // outer_a.itemsize)
+    near = list(zip(steps.tolist(), lengths_mm.tolist(), strict=True))
+    return _nearest_mm(outer_a, outer_b, near, spacing_mm), _nearest_mm(outer_b, outer_a, near, spacing_mm)
 
 
-def _nearest_mm(points: np.ndarray, apart: np.ndarray, others: np.ndarray) -> np.ndarray:
-    out = np.zeros(len(points))
-    out[apart] = cKDTree(others).query(points[apart])[0]
+def _nearest_mm(
+    start: np.ndarray, goal: np.ndarray, near: list[tuple[int, float]], spacing_mm: np.ndarray
+) -> np.ndarray:
+    """Distance of each voxel of `start` to the nearest of `goal`.
+
+    Most surfaces of predictions lie within some voxels of the reference's: those are found by looking around, nearest
+    offset first, some ten times as fast as by a distance transform of the box. The rest asks a tree.
+    """
+    start_at, goal_flat = np.flatnonzero(start), goal.ravel()
+    out, left, at = np.empty(len(start_at)), np.arange(len(start_at)), start_at
+    for step, length_mm in near:
+        hit = goal_flat[at + step]
+        out[left[hit]] = length_mm
+        left, at = left[~hit], at[~hit]
+        if not len(left):
+            return out
+    points, goals = (np.stack(np.unravel_index(k, start.shape), 1) * spacing_mm for k in (at, np.flatnonzero(goal)))
+    out[left] = cKDTree(goals).query(points)[0]
     return out
+
+
+def _ball(spacing_mm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Offsets of the some 120 voxels around a voxel and of itself, (n, 3), and their lengths in mm, nearest first."""
+    radius_mm = np.cbrt(120 * spacing_mm.prod() / (4 / 3 * np.pi))
+    ranges = [np.arange(-n, n + 1) for n in (radius_mm // spacing_mm).astype(int)]
+    offsets = np.stack(np.meshgrid(*ranges, indexing="ij"), -1).reshape(-1, 3)
+    lengths_mm = np.linalg.norm(offsets * spacing_mm, axis=1)
+    order = np.argsort(lengths_mm, kind="stable")
+    order = order[lengths_mm[order] <= radius_mm]
+    return offsets[order], lengths_mm[order]
 
 
 def score_surfaces(a_to_b_mm: np.ndarray, b_to_a_mm: np.ndarray, tolerance_mm: float) -> SurfaceScore:
