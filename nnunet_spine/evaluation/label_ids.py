@@ -9,6 +9,7 @@ import numpy as np
 from nnunet_spine.anatomy import BY_NAME, BY_NNUNET_ID, BY_VERSE_ID
 from nnunet_spine.errors import InputError
 from nnunet_spine.files import read_json
+from nnunet_spine.geometry import bounding_box
 
 KNOWN = ("nnunet", "verse", "totalsegmentator")
 
@@ -76,9 +77,12 @@ _TABLES = {table.name: table for table in (NNUNET, VERSE, TOTALSEGMENTATOR)}
 
 def present_values(labels: np.ndarray) -> set[int]:
     """Values in a 3-D uint8 array, 0 excluded."""
+    box = bounding_box(labels)
+    if box is None:
+        return set()
     counts = np.zeros(256, np.int64)
-    for k in range(labels.shape[2]):
-        counts += np.bincount(labels[..., k].ravel(order="K"), minlength=256)
+    for k in range(box[2].start, box[2].stop):  # counting needs eight bytes per voxel
+        counts += np.bincount(labels[box[0], box[1], k].ravel(order="K"), minlength=256)
     return set(np.flatnonzero(counts).tolist()) - {0}
 
 
