@@ -184,7 +184,7 @@ def score(folder: Path, quiet: bool = False) -> str:
     Raises:
         InputError: a case cannot be scored.
     """
-    from nnunet_spine.evaluation import Request, Run, case_table, evaluate, overview, write_evaluation
+    from nnunet_spine.evaluation import Request, Run, case_table, comparable, evaluate, overview, write_evaluation
     from nnunet_spine.pictures import case_picture_from_files
 
     raw = folder / "nnUNet_raw" / DATASET
@@ -201,7 +201,7 @@ def score(folder: Path, quiet: bool = False) -> str:
             folder / "pictures" / f"{scored.case}.png",
             reference_path=raw / "labelsTs" / f"{scored.case}.nii.gz",
         )
-    return f"{case_table(evaluation.scores)}\n\n{overview([evaluation])}"
+    return f"{case_table(evaluation.scores)}\n\n{overview(comparable([evaluation])[0])}"
 
 
 def _load_state(state_file: Path, options: DemoOptions) -> dict:

@@ -159,6 +159,20 @@ class TestFailures:
         assert case["localisation_error_penalised_mm"] == 1000
         assert "prediction is empty" in case["notes"]
 
+    def test_groups_of_cases(self, folders):
+        (folders / "groups.csv").write_text("case,group\na,healthy\nb,osteoporotic\n")
+        a, b = run(folders, "--groups", folders / "groups.csv")["cases"]
+        assert (a["group"], b["group"]) == ("healthy", "osteoporotic")
+        line = next(x for x in (folders / "out" / "summary.md").read_text().splitlines() if x.startswith("| this"))
+        assert " ".join(line.split()) == "| this | 100.0 ± 0.0 | 0.0 ± 0.0 | 50.0 ± 53.5 |"
+
+    @pytest.mark.parametrize("text", ["name,group\na,x\n", "case,group\na,\n", "case,group\na,x\na,y\n"])
+    def test_groups_that_cannot_be_used(self, folders, text, capsys):
+        (folders / "groups.csv").write_text(text)
+        arguments = ["-p", str(folders / "pred"), "-g", str(folders / "ref"), "-o", str(folders / "out")]
+        assert cli.main(["evaluate", *arguments, "--groups", str(folders / "groups.csv")]) == 2
+        assert "groups.csv" in capsys.readouterr().err
+
     def test_only_common(self, folders):
         (folders / "pred" / "a.nii.gz").unlink()
         assert len(run(folders, expect=1)["failures"]) == 1
@@ -292,6 +306,19 @@ class TestRecord:
         np.testing.assert_array_equal(arrays.image, spine() * 10)
         np.testing.assert_allclose(arrays.affine, AFFINE)
         assert evaluation.read_case(b, folders / "out").image.shape == spine().shape
+
+    def test_read_case_remembers_the_label_tables(self, folders):
+        table = {"background": 0, "L2": 1, "L1": 2, "T12": 3, "T11": 4}
+        mask = np.zeros_like(spine())
+        for name, value in table.items():
+            if value:
+                mask[spine() == BY_NAME[name].nnunet_id] = value
+        write(folders / "ref" / "a.nii.gz", mask)
+        (folders / "ref" / "b.nii.gz").unlink()
+        files.write_json(folders / "ref" / "dataset.json", {"labels": table})
+        (a,) = run(folders, "--reference-labels", folders / "ref" / "dataset.json")["cases"]
+        assert a["labels"] == ["nnunet", "../ref/dataset.json"]
+        np.testing.assert_array_equal(evaluation.read_case(a, folders / "out").reference, spine())
 
     def test_scores_survive_json(self, folders):
         entry = run(folders)["cases"][1]

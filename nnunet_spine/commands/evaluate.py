@@ -40,6 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="centre of a vertebra: centroid of its mask, or centre of its body (8-15 mm apart)",
     )  # fmt: skip
     parser.add_argument(
+        "--groups", type=Path, metavar="CSV", help="columns case,group: groups of cases, e.g. healthy and osteoporotic"
+    )
+    parser.add_argument(
         "--radius", type=float, default=20.0, metavar="MM", help="largest distance of identified levels"
     )
     parser.add_argument("--nsd-tolerance", type=float, default=1.0, metavar="MM", help="of the surface Dice (NSD)")
@@ -57,7 +60,17 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate; see `nnunet_spine.evaluation`. Exit code 1 if a case failed."""
     from tqdm import tqdm
 
-    from nnunet_spine.evaluation import Request, Run, case_table, evaluate, overview, write_comparison, write_evaluation
+    from nnunet_spine.evaluation import (
+        Request,
+        Run,
+        case_table,
+        comparable,
+        evaluate,
+        overview,
+        read_groups,
+        write_comparison,
+        write_evaluation,
+    )
     from nnunet_spine.scores import Settings
 
     methods = _methods(args.predictions)
@@ -73,7 +86,14 @@ def run(args: argparse.Namespace) -> int:
         bootstrap_seed=args.seed,
     )
     request = Request(
-        references, args.images, settings, args.prediction_labels, args.reference_labels, args.grid, args.only_common
+        references=references,
+        images=args.images,
+        settings=settings,
+        prediction_labels=args.prediction_labels,
+        reference_labels=args.reference_labels,
+        grid=args.grid,
+        only_common=args.only_common,
+        groups=read_groups(args.groups) if args.groups else {},
     )
 
     def say(line: str) -> None:
@@ -93,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
         write_comparison(done, args.output)
     elif not args.quiet and done[0].scores:
         print(f"{case_table(done[0].scores)}\n")
-    print(overview(done))
+    print(overview(comparable(done)[0]))
     failures = [(evaluation.method, failure) for evaluation in done for failure in evaluation.failures]
     for method, failure in failures:
         print(f"nnunet-spine evaluate: {method + ': ' if method else ''}{failure}", file=sys.stderr)

@@ -1,6 +1,7 @@
 """Evaluation of one or several methods: pair, score, write."""
 
-from collections.abc import Callable, Iterator, Sequence
+import csv
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,6 +27,7 @@ class Request:
         prediction_labels, reference_labels: a name or path for `find_table`, or "auto".
         grid: "native" or "1mm".
         only_common: references without a prediction are no failures.
+        groups: case -> group of cases, which tables by group show apart.
     """
 
     references: tuple[Path, ...]
@@ -35,6 +37,7 @@ class Request:
     reference_labels: str = "nnunet"
     grid: str = "native"
     only_common: bool = False
+    groups: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,27 @@ def evaluate(prediction: Path, request: Request, folder: Path, run: Run, *, meth
         tables=(tables[0].name, tables[1].name),
         grid=request.grid,
         summary=summarise_cohort(scores, request.settings),
+        groups=request.groups,
     )
+
+
+def read_groups(path: str | Path) -> dict[str, str]:
+    """Case -> group, from a CSV file with the columns `case` and `group`.
+
+    Raises:
+        InputError: unreadable, without these columns, or a case with two groups.
+    """
+    try:
+        rows = list(csv.DictReader(Path(path).read_text(encoding="utf-8-sig").splitlines()))
+    except (OSError, ValueError) as error:
+        raise InputError(f"not readable ({error})", "give a CSV file", path) from error
+    groups: dict[str, str] = {}
+    for row in rows:
+        if not row.get("case") or not row.get("group"):
+            raise InputError("a line without case or group", "name the columns case,group and fill them", path)
+        if groups.setdefault(row["case"], row["group"]) != row["group"]:
+            raise InputError(f"case {row['case']} is in two groups", "give each case one", path)
+    return groups
 
 
 def _unpaired(pairs: Pairs, only_common: bool) -> Iterator[str]:

@@ -6,7 +6,7 @@ region), Sekuboyina et al. 2017 (Dice by group and by lumbar level), Mita et al.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from nnunet_spine.anatomy import REGION_NAMES, sort_cranio_caudal
 from nnunet_spine.evaluation.table import MISSING, Table
@@ -22,10 +22,12 @@ class Method:
     Attributes:
         name: shown only where there are several methods.
         summary: over the cases that all methods have.
+        groups: group of cases -> summary over these.
     """
 
     name: str
     summary: CohortSummary
+    groups: dict[str, CohortSummary] = field(default_factory=dict)
 
 
 def paper_tables(methods: Sequence[Method], settings: Settings, grid: str) -> tuple[Table, ...]:
@@ -88,16 +90,24 @@ def _identification(methods: Sequence[Method], settings: Settings) -> Table:
 
 
 def _dice_by_group(methods: Sequence[Method]) -> Table:
-    return _per_method(
-        methods,
-        "dice_groups",
+    """By the groups of cases, or by region where there are none."""
+    caption = (
         f"Dice in % (layout after Sekuboyina et al., Table 1). {_n(methods)} Mean ± SD over vertebrae, "
-        "missed ones as 0.",
-        {
+        "missed ones as 0."
+    )
+    groups = methods[0].groups
+    if not groups:
+        columns = {
             shown: lambda s, region=region: mean_sd(_region(s, region).dice, 1, 100)
             for region, shown in _REGIONS.items()
-        },
-    )
+        }
+        return _per_method(methods, "dice_groups", caption, columns)
+    caption += " Scans: " + ", ".join(f"{group} {summary.cases}" for group, summary in groups.items()) + "."
+    rows = [
+        (m.name or "this", *(mean_sd(_region(s, "All").dice, 1, 100) for s in (*m.groups.values(), m.summary)))
+        for m in methods
+    ]
+    return Table("dice_groups", caption, ("method", *groups, "all"), tuple(rows))
 
 
 def _dice_by_lumbar_level(methods: Sequence[Method]) -> Table:

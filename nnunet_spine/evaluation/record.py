@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +36,7 @@ class Evaluation:
         tables: names of the label tables of prediction and reference.
         grid: "native" or "1mm".
         summary: of `scores`.
+        groups: case -> group of cases, where the user named some.
     """
 
     method: str
@@ -46,6 +47,7 @@ class Evaluation:
     tables: tuple[str, str]
     grid: str
     summary: CohortSummary
+    groups: Mapping[str, str] = field(default_factory=dict)
 
 
 def write_record(evaluation: Evaluation, folder: Path) -> Path:
@@ -77,7 +79,10 @@ def to_dict(evaluation: Evaluation, folder: Path) -> dict:
             "reference_labels": reference_labels,
         },
         "summary": asdict(evaluation.summary),
-        "cases": [{**case, "labels": [prediction_labels, reference_labels]} for case in cases],
+        "cases": [
+            {**case, "group": evaluation.groups.get(case["case"]), "labels": [prediction_labels, reference_labels]}
+            for case in cases
+        ],
         "failures": failures,
     }
 

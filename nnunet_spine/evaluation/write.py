@@ -22,7 +22,7 @@ _SUMMARY_COLUMNS = ("method", "group", "metric", "n", "missing", "mean", "sd", "
 
 def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
     """Write all files of one method; evaluation.json comes last, so that it stands for a complete folder."""
-    methods = [Method(evaluation.method, evaluation.summary)]
+    methods, _ = comparable([evaluation])
     write_text(folder / "cases.csv", cases_csv(evaluation.scores, evaluation.settings))
     write_text(folder / "vertebrae.csv", vertebrae_csv(evaluation.scores))
     write_text(folder / "summary.csv", summary_csv(methods))
@@ -54,8 +54,17 @@ def write_comparison(evaluations: Sequence[Evaluation], folder: Path) -> None:
 def comparable(evaluations: Sequence[Evaluation]) -> tuple[list[Method], list[str]]:
     """Methods summarised over their common cases, and the names of these."""
     common = sorted(set.intersection(*({score.case for score in e.scores} for e in evaluations)))
-    methods = [Method(e.method, summarise_cohort(_only(e, common), e.settings)) for e in evaluations]
-    return methods, common
+    return [_method(e, _only(e, common)) for e in evaluations], common
+
+
+def _method(evaluation: Evaluation, scores: Sequence[CaseScore]) -> Method:
+    members: dict[str, list[CaseScore]] = {}
+    for score in scores:
+        if group := evaluation.groups.get(score.case):
+            members.setdefault(group, []).append(score)
+    settings = evaluation.settings
+    groups = {group: summarise_cohort(found, settings) for group, found in sorted(members.items())}
+    return Method(evaluation.method, summarise_cohort(scores, settings), groups)
 
 
 def _only(evaluation: Evaluation, cases: Sequence[str]) -> list[CaseScore]:
@@ -127,13 +136,13 @@ def case_table(scores: Sequence[CaseScore]) -> str:
     return markdown_grid(header, rows)
 
 
-def overview(evaluations: Sequence[Evaluation]) -> str:
-    """The main numbers of each method by region, and its scans with all labels right, as Markdown."""
-    several = len(evaluations) > 1
+def overview(methods: Sequence[Method]) -> str:
+    """The main numbers by region, and the scans with all labels right, as Markdown."""
+    several = len(methods) > 1
     header = ["region", "n", "missed", "surplus", "Dice", "ASSD mm", "id VerSe %", "error mm"]
     rows = [
         [
-            *([e.method] if several else []),
+            *([method.name] if several else []),
             g.group,
             str(g.reference),
             str(g.missed),
@@ -143,15 +152,14 @@ def overview(evaluations: Sequence[Evaluation]) -> str:
             rate(g.identification_rate),
             mean_sd(g.localisation_error_mm, 1),
         ]
-        for e in evaluations
-        for g in e.summary.regions
+        for method in methods
+        for g in method.summary.regions
         if g.reference or g.surplus
     ]
     lines = [
-        f"{e.method + ': ' if several else ''}all labels correct in {e.summary.all_labels_correct.count} of "
-        f"{e.summary.cases} cases; binary Dice {mean_sd(e.summary.binary_dice, 3)}"
-        + (f"; {len(e.failures)} failed" if e.failures else "")
-        for e in evaluations
+        f"{method.name + ': ' if several else ''}all labels correct in {method.summary.all_labels_correct.count} of "
+        f"{method.summary.cases} cases; binary Dice {mean_sd(method.summary.binary_dice, 3)}"
+        for method in methods
     ]
     return "\n".join([markdown_grid(["method"] * several + header, rows, 1 + several), "", *lines])
 
