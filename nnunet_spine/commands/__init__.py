@@ -12,6 +12,7 @@ COMMANDS = (
     "convert",
     "plan",
     "evaluate",
+    "report",
     "attention",
     "fuse",
     "tune-fusion",

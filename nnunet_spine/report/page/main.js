@@ -1,0 +1,13 @@
+// Draw the page: what a reader needs first comes first.
+
+drawHead();
+drawFailures();
+drawSummary();
+drawCases();
+drawRules();
+setUpCases();
+document.documentElement.dataset.ready = "table";
+requestAnimationFrame(() => setTimeout(() => {
+  drawDistributions();
+  document.documentElement.dataset.ready = "all";
+}));

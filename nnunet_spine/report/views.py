@@ -1,0 +1,133 @@
+"""What the page shows of one case besides numbers: its picture, and for some cases slices and surfaces."""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from nnunet_spine import pictures
+from nnunet_spine.anatomy import BY_NNUNET_ID
+from nnunet_spine.errors import InputError
+from nnunet_spine.evaluation import CaseArrays, read_case, score_from_dict
+from nnunet_spine.meshes import Mesh, deviation_meshes, vertebra_meshes
+from nnunet_spine.report import encode
+
+AIR_HU = -1000
+_FILES = {"image": "CT", "reference_mask": "reference mask", "prediction": "prediction"}
+
+
+@dataclass(frozen=True)
+class ViewJob:
+    """One case to draw; picklable.
+
+    Attributes:
+        index: number of the case; part of its blobs' names.
+        entry: of evaluation.json.
+        base: folder of evaluation.json.
+        folder: where blobs are put.
+        viewer: whether slices and surfaces are wanted.
+    """
+
+    index: int
+    entry: Mapping[str, object]
+    base: Path
+    folder: Path
+    viewer: bool
+
+
+@dataclass(frozen=True)
+class Views:
+    """What could be made of a case.
+
+    Attributes:
+        index: number of the case.
+        blobs: name in the page -> file with its base64 text.
+        maps: which label maps the viewer has: "reference", "prediction".
+        deviation: whether some predicted surface has distances to a reference surface.
+        problems: what is missing and why, as sentences.
+    """
+
+    index: int
+    blobs: Mapping[str, Path]
+    maps: tuple[str, ...]
+    deviation: bool
+    problems: tuple[str, ...]
+
+
+def make_views(job: ViewJob) -> Views:
+    """Read a case and write its blobs; files that are gone or damaged since the evaluation become problems."""
+    arrays, problems = _read(job)
+    if arrays is None:
+        return Views(job.index, {}, (), False, tuple(problems))
+    figure = pictures.case_figure(
+        arrays.image, arrays.reference, arrays.prediction, arrays.affine,
+        title=str(job.entry["case"]), score=score_from_dict(job.entry),
+    )  # fmt: skip
+    blobs = {"picture": encode.picture_bytes(_pixels(figure))}
+    maps = {"reference": arrays.reference, "prediction": arrays.prediction}
+    maps = {name: array for name, array in maps.items() if array is not None}
+    deviation = False
+    if job.viewer:
+        image = arrays.image
+        if image is None:
+            image = np.broadcast_to(np.int16(AIR_HU), arrays.prediction.shape)
+        grid = encode.SmallGrid.around(list(maps.values()), arrays.affine)
+        blobs["image"] = encode.image_bytes(grid.mean(image, arrays.affine), grid.affine)
+        for name, array in maps.items():
+            blobs[name] = encode.nifti_bytes(grid.middle(array, arrays.affine), grid.affine)
+        meshes = _meshes(arrays)
+        blobs["meshes"] = encode.meshes_bytes(meshes)
+        deviation = any(mesh.deviation_mm is not None for mesh in meshes["prediction"].values())
+    return Views(job.index, _write(job, blobs), tuple(maps), deviation, tuple(problems))
+
+
+def _read(job: ViewJob) -> tuple[CaseArrays | None, list[str]]:
+    entry, problems = dict(job.entry), []
+    for key, word in _FILES.items():
+        if entry[key] and not (job.base / entry[key]).is_file():
+            problems.append(f"The {word} is gone since the evaluation: {entry[key]}.")
+            entry[key] = None
+    if not entry["prediction"]:
+        return None, problems
+    while True:
+        try:
+            return read_case(entry, job.base), problems
+        except MemoryError:
+            return None, [*problems, "Not enough memory to read the case; use fewer processes (-np 1)."]
+        except InputError as error:
+            problems.append(f"{InputError(error.found, error.cure, error.path)}.")
+        except OSError as error:
+            problems.append(f"{error.filename}: not readable ({error.strerror}).")
+        # The CT is the part that can be done without.
+        if not entry["image"]:
+            return None, problems
+        entry["image"] = None
+
+
+def _meshes(arrays: CaseArrays) -> dict[str, dict[str, Mesh]]:
+    if arrays.reference is None:
+        return {"prediction": _named(vertebra_meshes(arrays.prediction, arrays.affine))}
+    return {
+        "reference": _named(vertebra_meshes(arrays.reference, arrays.affine)),
+        "prediction": _named(deviation_meshes(arrays.prediction, arrays.reference, arrays.affine)),
+    }
+
+
+def _named(meshes: Mapping[int, Mesh]) -> dict[str, Mesh]:
+    return {BY_NNUNET_ID[label].name: mesh for label, mesh in meshes.items()}
+
+
+def _pixels(figure: object) -> np.ndarray:
+    figure.canvas.draw()
+    return np.asarray(figure.canvas.buffer_rgba())
+
+
+def _write(job: ViewJob, blobs: Mapping[str, bytes]) -> dict[str, Path]:
+    written = {}
+    for name, content in blobs.items():
+        blob = f"{name}-{job.index}"
+        written[blob] = job.folder / blob
+        written[blob].write_bytes(base64.b64encode(content))
+    return written
