@@ -25,6 +25,7 @@ from nnunet_spine.dataset_conversion.writer import (
 )
 from nnunet_spine.errors import InputError
 from nnunet_spine.files import read_json, write_json, write_text
+from nnunet_spine.label_tables import kind_of_dataset, write_sidecars
 
 
 @dataclass(frozen=True)
@@ -195,7 +196,9 @@ def _write_top_level(
     """Write what belongs to the dataset as a whole; the receipt comes last. Returns all its files."""
     folder = plan.target.staging / "dataset"
     files = {name for record in records for name in record.files} | {"dataset.json", "manifest.csv", RECEIPT}
-    write_json(folder / "dataset.json", plan.describe(records))
+    content = plan.describe(records)
+    write_json(folder / "dataset.json", content)
+    files.update(write_sidecars(folder, kind_of_dataset(content)))
     write_text(folder / "manifest.csv", manifest_text(records))
     if splits:
         write_json(folder / "splits_final.json", splits)

@@ -13,10 +13,11 @@ from nnunet_spine.anatomy import lookup_table
 from nnunet_spine.dataset_conversion.convert import Plan
 from nnunet_spine.dataset_conversion.dataset_json import dataset_json
 from nnunet_spine.dataset_conversion.manifest import read_manifest
-from nnunet_spine.dataset_conversion.prepare import FORMAT, Record
+from nnunet_spine.dataset_conversion.prepare import FORMAT, LABEL_KINDS, Record
 from nnunet_spine.dataset_conversion.target import Target, vertebrae_dataset
 from nnunet_spine.errors import InputError
-from nnunet_spine.files import read_json, read_nifti, write_nifti
+from nnunet_spine.files import read_json, read_nifti
+from nnunet_spine.label_tables import write_mask
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class DerivedJob:
         row |= {"image_stored": f"shared with {self.source.name}", "mask_stored": "written"}
         if folder is None:
             return (Record(self.case, row["patient"], row["split"], row),)
-        write_nifti(folder / self.label_path, coarse, affine)
+        write_mask(folder / self.label_path, coarse, affine, LABEL_KINDS[self.label_set])
         return (Record(self.case, row["patient"], row["split"], row, (self.label_path,)),)
 
 

@@ -5,8 +5,6 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
-
 from nnunet_spine import centroid_files, centroids
 from nnunet_spine.anatomy import BY_NAME, lookup_table, sort_cranio_caudal
 from nnunet_spine.dataset_conversion.case import Choices, Scan
@@ -22,12 +20,16 @@ from nnunet_spine.dataset_conversion.masks import (
     spacing_text,
 )
 from nnunet_spine.errors import InputError
-from nnunet_spine.files import link_or_copy, write_json, write_nifti
-from nnunet_spine.geometry import axis_codes, spacing_mm
+from nnunet_spine.files import write_json
+from nnunet_spine.geometry import axis_codes
+from nnunet_spine.label_tables import write_mask
 from nnunet_spine.streams import VolumeInfo, volume_info
 
-FORMAT = 1
+FORMAT = 2
 """Raise when the same input and options give other files: unfinished work of an older version is then done again."""
+
+LABEL_KINDS = {"vertebrae": "nnunet", "regions": "regions", "spine": "spine"}
+"""The label table that masks of a label set carry."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ def prepare(scan: Scan, choices: Choices, correction: Correction | None, folder:
     }
     files = ()
     if folder is not None:
-        files, stored = _write(scan, choices, image, info, mask, folder)
+        files, stored = _write(scan, choices, image, mask, folder)
         row.update(stored)
         vertebrae = _vertebrae(renamed, labels, measured, annotation)
         path = Path(f"centroids{_ending(scan.split)}") / f"{scan.case}.json"
@@ -180,18 +182,14 @@ def _target_value(name: str, label_set: str) -> int:
 
 
 def _write(
-    scan: Scan, choices: Choices, image: VolumeInfo, info: VolumeInfo, mask: Mask, folder: Path
+    scan: Scan, choices: Choices, image: VolumeInfo, mask: Mask, folder: Path
 ) -> tuple[tuple[str, ...], dict[str, str]]:
     ending = _ending(scan.split)
     image_path = f"images{ending}/{scan.case}_0000.nii.gz"
     mask_path = f"labels{ending}/{scan.case}.nii.gz"
     stored = {"image_stored": place_image(image, folder / image_path, copy=choices.copy), "mask_stored": "written"}
-    same_file = info.compressed and len(info.header.get_data_shape()) == 3 and not mask.changed
-    if same_file and np.allclose(info.header.get_zooms()[:3], spacing_mm(image.affine)):
-        # Never a link: people correct masks by hand, and that must not reach the original.
-        stored["mask_stored"] = link_or_copy(info.path, folder / mask_path, copy=True)
-    else:
-        write_nifti(folder / mask_path, mask.array, image.affine)
+    # Never a link: people correct masks by hand, and that must not reach the original.
+    write_mask(folder / mask_path, mask.array, image.affine, LABEL_KINDS[choices.label_set])
     return (image_path, mask_path), stored
 
 

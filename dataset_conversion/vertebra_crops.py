@@ -21,6 +21,7 @@ from nnunet_spine.dataset_conversion.prepare import FORMAT, Record
 from nnunet_spine.dataset_conversion.target import Target, vertebrae_dataset
 from nnunet_spine.errors import InputError
 from nnunet_spine.files import read_json, read_nifti, write_nifti
+from nnunet_spine.label_tables import write_mask
 
 DEFAULT_LEVELS = ("L2", "L3", "L4", "L5")
 
@@ -80,7 +81,8 @@ class CropsJob:
             if folder is not None:
                 target = crops.crop_affine(point.body_mm)
                 write_nifti(folder / record.files[0], crops.crop_image(image, image_affine, point.body_mm), target)
-                write_nifti(folder / record.files[1], crops.crop_label(labels, affine, value, point.body_mm), target)
+                label = crops.crop_label(labels, affine, value, point.body_mm)
+                write_mask(folder / record.files[1], label, target, "vertebra")
             records.append(record)
         return tuple(records)
 

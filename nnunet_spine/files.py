@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import nibabel as nib
@@ -155,9 +155,20 @@ def open_nifti(path: str | Path) -> nib.Nifti1Image:
     return image
 
 
-def write_nifti(path: str | Path, array: np.ndarray, affine: np.ndarray) -> None:
-    """Write a NIfTI-1 file atomically; voxels keep the array's type, affine (RAS mm) goes into sform and qform."""
+def write_nifti(
+    path: str | Path,
+    array: np.ndarray,
+    affine: np.ndarray,
+    *,
+    extensions: Sequence[nib.nifti1.Nifti1Extension] = (),
+) -> None:
+    """Write a NIfTI-1 file atomically; voxels keep the array's type, affine (RAS mm) goes into sform and qform.
+
+    Args:
+        extensions: of the header.
+    """
     image = nib.Nifti1Image(array, affine)
+    image.header.extensions.extend(extensions)
     image.header.set_xyzt_units("mm")
     with atomic_path(path) as temporary:
         nib.save(image, temporary)

@@ -21,7 +21,7 @@ from verse_tree import (
     write_voxel_centroids,
 )
 
-from nnunet_spine import files
+from nnunet_spine import files, label_tables
 from nnunet_spine.anatomy import BY_NAME
 from nnunet_spine.dataset_conversion import CONVERTERS, converter
 from nnunet_spine.dataset_conversion.case import Choices
@@ -76,17 +76,25 @@ def test_subject_layout_with_official_split(tmp_path, raw):
     assert (row["spacing_mm"], row["centroid_frame"]) == ("2x2x2", "voxel")
 
 
-def test_images_are_links_masks_are_copies_and_copy_forces_copies(tmp_path, raw):
+def test_images_are_links_masks_are_own_files_and_copy_forces_copies(tmp_path, raw):
     image, mask = subject(tmp_path / "v" / "training", "a")
+    before = mask.read_bytes()
     run_convert("verse", tmp_path / "v", "-d", "1", "-o", raw)
     run_convert("verse", tmp_path / "v", "-d", "2", "-o", raw, "--copy")
     linked, copied = raw / "Dataset001_VerSe", raw / "Dataset002_VerSe"
-    for source, name in ((image, "imagesTr/a_0000.nii.gz"), (mask, "labelsTr/a.nii.gz")):
-        # Masks get corrected by hand, which must not change the original.
-        assert (linked / name).samefile(source) == name.startswith("images")
-        assert (linked / name).read_bytes() == source.read_bytes()
-        assert not (copied / name).samefile(source)
-        assert (copied / name).read_bytes() == source.read_bytes()
+    name = "imagesTr/a_0000.nii.gz"
+    assert (linked / name).samefile(image)
+    assert not (copied / name).samefile(image)
+    assert (copied / name).read_bytes() == image.read_bytes()
+    for dataset in (linked, copied):
+        # Masks get corrected by hand and carry their label names, which must not change the original.
+        label = dataset / "labelsTr" / "a.nii.gz"
+        assert not label.samefile(mask)
+        np.testing.assert_array_equal(nib.load(label).dataobj, nib.load(mask).dataobj)
+        np.testing.assert_array_equal(nib.load(label).affine, nib.load(mask).affine)
+        assert label_tables.embedded_labels(label)[BY_NAME["T13"].nnunet_id] == "T13"
+        assert json.loads((dataset / "labels.json").read_text())["kind"] == "nnunet"
+    assert mask.read_bytes() == before
 
 
 @pytest.mark.parametrize(("broken", "way"), [((), "hardlink"), (("link",), "symlink"), (("link", "symlink"), "copy")])

@@ -30,6 +30,9 @@ def test_the_tree_is_laid_out_like_verse(tree):
         "dataset-01training",
         "dataset-02validation",
         "dataset-03test",
+        "labels.json",
+        "labels_itksnap.txt",
+        "labels_slicer.ctbl",
         "phantom.json",
     ]
     images = sorted(p.name for p in root.glob("*/rawdata/sub-*/*_ct.nii.gz"))

@@ -1,18 +1,41 @@
-"""`nnunet-spine labels`: the table of levels, ids and colours."""
+"""`nnunet-spine labels`: the table of levels, ids and colours; with -i, put it into masks."""
 
 import argparse
 import json
+from pathlib import Path
 
 from nnunet_spine.anatomy import LEVELS, REGION_NAMES
+from nnunet_spine.errors import InputError
 
-HELP = "show vertebral levels with their ids in VerSe, in our nnU-Net datasets, and their colours"
+HELP = "show vertebral levels with ids and colours, or give masks (-i) their names for viewers"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="as JSON, for scripts")
+    """Arguments of `nnunet-spine labels`."""
+    parser.add_argument("--json", action="store_true", help="show them as JSON, for scripts")
+    parser.add_argument(
+        "-i", "--input", type=Path, metavar="PATH",
+        help="mask or folder of masks (.nii, .nii.gz): put the table into each file's header, voxels untouched, and "
+        "write labels.json and tables for ITK-SNAP and 3D Slicer beside them; again changes nothing",
+    )  # fmt: skip
+    parser.add_argument(
+        "--kind", metavar="KIND",
+        help="with -i, what the values mean: nnunet, verse, regions, spine or vertebra; "
+        "unset: as dataset.json beside the masks says, or nnunet without one",
+    )  # fmt: skip
+    parser.add_argument(
+        "--seg-nrrd", type=Path, metavar="DIR",
+        help="with -i, also write each mask as NAME.seg.nrrd, which 3D Slicer opens with names and colours",
+    )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> None:
+    """Show the table, or put it into masks."""
+    if args.input is not None:
+        _tag(args)
+        return
+    if args.kind or args.seg_nrrd:
+        raise InputError("--kind or --seg-nrrd without -i", "name the masks with -i")
     rows = [
         {
             "name": level.name,
@@ -29,3 +52,17 @@ def run(args: argparse.Namespace) -> None:
     print(f"{'level':6}{'region':10}{'VerSe id':>9}{'nnU-Net id':>12}   color")
     for row in rows:
         print(f"{row['name']:6}{row['region']:10}{row['verse']:9}{row['nnunet']:12}   {row['color']}")
+
+
+def _tag(args: argparse.Namespace) -> None:
+    from nnunet_spine import label_tables
+    from nnunet_spine.slicer_files import write_seg_nrrd
+
+    done = label_tables.write_label_tables(args.input, args.kind)
+    n_masks = len(done.masks)
+    print(f"{n_masks} mask{'s' * (n_masks != 1)} with the table '{done.kind}', {done.written} of them written now")
+    if args.seg_nrrd is not None:
+        for mask in done.masks:
+            name = mask.name.removesuffix(".gz").removesuffix(".nii")
+            write_seg_nrrd(mask, args.seg_nrrd / f"{name}.seg.nrrd", done.kind)
+        print(f"{n_masks} segmentations for 3D Slicer in {args.seg_nrrd}")

@@ -13,6 +13,7 @@ from nnunet_spine.anatomy import BY_NAME
 from nnunet_spine.errors import InputError
 from nnunet_spine.files import read_json, write_json, write_nifti
 from nnunet_spine.geometry import axis_codes, to_index
+from nnunet_spine.label_tables import write_mask, write_sidecars
 from nnunet_spine.phantom.draw import Phantom, draw_phantom
 from nnunet_spine.phantom.options import PLAIN, PhantomOptions
 
@@ -167,7 +168,7 @@ def write_case(root: Path, case: Case) -> None:
         for left_over in folder.glob(".partial-*"):
             left_over.unlink(missing_ok=True)
     write_nifti(image, phantom.image, phantom.affine)
-    write_nifti(mask, phantom.mask, phantom.affine)
+    write_mask(mask, phantom.mask, phantom.affine, "verse")
     write_json(centroids, centroid_list(phantom))
 
 
@@ -246,3 +247,4 @@ def _claim(root: Path, n: int, options: TreeOptions) -> None:
     elif root.is_dir() and any(not p.name.startswith(".") for p in root.iterdir()):
         raise InputError("not empty, and not written by this command", "choose another folder", root)
     write_json(record, {"cases": n, "parameters": parameters})
+    write_sidecars(root, "verse")

@@ -1,0 +1,234 @@
+"""Label names that travel with masks: a table inside each NIfTI file, and tables beside it for viewers.
+
+Inside: a header extension of code 30 with the XML label table of Connectome Workbench (TotalSegmentator writes the same
+XML under code 0). Programs that do not know it skip it; voxels and geometry stay as they are. Beside, one set per
+folder: `labels.json` for scripts, `labels_itksnap.txt` (label descriptions of ITK-SNAP) and `labels_slicer.ctbl`
+(colour table of 3D Slicer). No name ends in .nii or .nii.gz, so nnU-Net never takes one of these for a case.
+"""
+
+import gzip
+import json
+import xml.etree.ElementTree as ET
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from nnunet_spine.anatomy import LEVELS, REGION_IDS, REGION_NAMES, dataset_labels
+from nnunet_spine.errors import InputError
+from nnunet_spine.files import atomic_path, read_json, write_nifti, write_text
+from nnunet_spine.streams import VolumeInfo, decompressed, volume_info, voxel_chunks
+
+KINDS = ("nnunet", "verse", "regions", "spine", "vertebra")
+JSON_FILE, ITKSNAP_FILE, SLICER_FILE = "labels.json", "labels_itksnap.txt", "labels_slicer.ctbl"
+_CARET = 30  # code of header extensions of Caret and Connectome Workbench
+_GZIP_LEVEL = 3
+
+
+@dataclass(frozen=True)
+class Label:
+    """One label value: its name, and its colour as red, green, blue, 0-255."""
+
+    value: int
+    name: str
+    color: tuple[int, int, int]
+
+
+def label_table(kind: str) -> tuple[Label, ...]:
+    """The labels of a kind of mask, cranio-caudal; the background is not listed.
+
+    Args:
+        kind: "nnunet" or "verse" (levels by these ids), "regions", "spine", or "vertebra" (a single one).
+
+    Raises:
+        InputError: another kind.
+    """
+    if kind not in KINDS:
+        raise InputError(f"label table '{kind}'; expected {', '.join(KINDS)}")
+    first = {region: next(level for level in LEVELS if level.region == region) for region in REGION_IDS}
+    if kind in ("nnunet", "verse"):
+        return tuple(Label(getattr(level, f"{kind}_id"), level.name, level.color) for level in LEVELS)
+    if kind == "regions":
+        return tuple(Label(REGION_IDS[r], REGION_NAMES[r], level.color) for r, level in first.items())
+    return (Label(1, kind, LEVELS[0].color),)
+
+
+def kind_of_dataset(dataset_json: Mapping[str, object]) -> str:
+    """The kind of mask that a dataset.json describes.
+
+    Raises:
+        InputError: its labels are none of ours.
+    """
+    kinds = {"vertebrae": "nnunet", "regions": "regions", "spine": "spine", "vertebra": "vertebra"}
+    for label_set, kind in kinds.items():
+        if dataset_json.get("labels") == dataset_labels(label_set):
+            return kind
+    raise InputError("labels that are not those of a dataset of ours", f"name them with --kind ({', '.join(KINDS)})")
+
+
+def write_mask(path: str | Path, array: np.ndarray, affine: np.ndarray, kind: str) -> None:
+    """Write a mask as NIfTI with its label table inside; otherwise as `files.write_nifti`."""
+    write_nifti(path, array, affine, extensions=(_extension(kind),))
+
+
+def embed(path: str | Path, kind: str) -> bool:
+    """Put the label table into a mask that is there already, atomically; voxels stay as they are stored.
+
+    A label table that it has is replaced; other header extensions stay.
+
+    Returns:
+        Whether the file was written: not if it has this table already.
+
+    Raises:
+        InputError: not readable as a 3-D NIfTI file, or with a value above those of the table.
+        WriteError: it cannot be written.
+    """
+    info = volume_info(path)
+    extension = _extension(kind)
+    tables = [_content(e) for e in info.header.extensions if _is_table(e)]
+    if tables == [_content(extension)]:
+        return False
+    _require_values(info, kind)
+    header = info.header.copy()
+    kept = [e for e in header.extensions if not _is_table(e)]
+    header.extensions = type(header.extensions)([extension, *kept])
+    header.set_data_offset(0)  # nibabel then finds the place behind the extensions
+    header.set_slope_inter(*(info.scaling or (1.0, 0.0)))
+    with atomic_path(info.path) as temporary, temporary.open("wb") as raw:
+        # no name and no time in the gzip header: the same bytes every time
+        out = gzip.GzipFile("", "wb", _GZIP_LEVEL, raw, mtime=0) if info.compressed else raw
+        header.write_to(out)
+        position = 0
+        for piece in decompressed(info.path):
+            out.write(piece[max(0, info.offset_bytes - position) : max(0, info.expected_bytes - position)])
+            position += len(piece)
+        if out is not raw:
+            out.close()
+    return True
+
+
+def embedded_labels(path: str | Path) -> dict[int, str] | None:
+    """Label value -> name, from the table inside a NIfTI file; None without one.
+
+    Raises:
+        InputError: not readable as a 3-D NIfTI file.
+    """
+    for extension in volume_info(path).header.extensions:
+        if _is_table(extension):
+            root = ET.fromstring(_content(extension))
+            return {int(label.get("Key")): label.text for label in root.iter("Label")}
+    return None
+
+
+def write_sidecars(folder: str | Path, kind: str) -> tuple[str, ...]:
+    """Write the three tables for viewers and scripts into a folder of masks.
+
+    Returns:
+        Their names.
+
+    Raises:
+        InputError: another kind.
+        WriteError: they cannot be written.
+    """
+    table = label_table(kind)
+    texts = {JSON_FILE: _json(table, kind), ITKSNAP_FILE: _itksnap(table), SLICER_FILE: _slicer(table)}
+    for name, text in texts.items():
+        write_text(Path(folder) / name, text)
+    return tuple(texts)
+
+
+@dataclass(frozen=True)
+class Tagged:
+    """What `write_label_tables` did: the kind of table, the masks that have it, and how many were written for it."""
+
+    kind: str
+    masks: tuple[Path, ...]
+    written: int
+
+
+def write_label_tables(place: str | Path, kind: str | None = None) -> Tagged:
+    """Give a mask, or each mask directly in a folder, its label table; write the tables beside them.
+
+    Args:
+        place: NIfTI file, or a folder with such.
+        kind: see `label_table`; None: as the dataset.json beside the masks says, or nnU-Net ids where there is none.
+
+    Raises:
+        InputError: no mask, one is unreadable or has other values, or dataset.json is not one of ours.
+        WriteError: a file cannot be written.
+    """
+    place = Path(place)
+    folder = place if place.is_dir() else place.parent
+    masks = [place]
+    if place.is_dir():
+        masks = sorted(p for p in place.iterdir() if p.name.endswith((".nii", ".nii.gz")) and p.name[0] != ".")
+        if not masks:
+            raise InputError("no .nii or .nii.gz file", "give the folder with the masks", place)
+    if kind is None:
+        described = folder / "dataset.json"
+        try:
+            kind = kind_of_dataset(read_json(described)) if described.is_file() else "nnunet"
+        except InputError as error:
+            raise InputError(error.found, error.cure, described) from None
+    written = sum([embed(mask, kind) for mask in masks])
+    write_sidecars(folder, kind)
+    return Tagged(kind, tuple(masks), written)
+
+
+def _extension(kind: str) -> nib.nifti1.Nifti1Extension:
+    root = ET.Element("CaretExtension")
+    volume = ET.SubElement(root, "VolumeInformation", Index="0")
+    table = ET.SubElement(volume, "LabelTable")
+    for label in label_table(kind):
+        red, green, blue = (f"{c / 255:.4f}" for c in label.color)
+        key = {"Key": str(label.value), "Red": red, "Green": green, "Blue": blue, "Alpha": "1"}
+        ET.SubElement(table, "Label", key).text = label.name
+    ET.SubElement(volume, "VolumeType").text = "Label"
+    text = ET.tostring(root, encoding="UTF-8", xml_declaration=True)
+    return nib.nifti1.Nifti1Extension(_CARET, text + b" " * (-(len(text) + 8) % 16))  # sizes are multiples of 16 bytes
+
+
+def _is_table(extension: nib.nifti1.Nifti1Extension) -> bool:
+    return b"<LabelTable" in _content(extension)
+
+
+def _content(extension: nib.nifti1.Nifti1Extension) -> bytes:
+    content = extension.content if hasattr(extension, "content") else extension.get_content()  # nibabel before 5.3
+    return content.rstrip(b"\0 ") if isinstance(content, bytes) else b""
+
+
+def _require_values(info: VolumeInfo, kind: str) -> None:
+    slope, intercept = info.scaling or (1.0, 0.0)
+    largest = max((slope * float(chunk.max()) + intercept for chunk in voxel_chunks(info)), default=0)
+    most = max(label.value for label in label_table(kind))
+    if not largest <= most:
+        other = "verse" if kind == "nnunet" else "nnunet"
+        raise InputError(
+            f"value {largest:g}; the table '{kind}' ends at {most}",
+            f"choose another table, e.g. --kind {other}",
+            info.path,
+        )
+
+
+def _json(table: tuple[Label, ...], kind: str) -> str:
+    rows = [{"value": label.value, "name": label.name, "rgb": list(label.color)} for label in table]
+    lines = ",\n".join(f"    {json.dumps(row)}" for row in rows)
+    return f'{{\n  "kind": "{kind}",\n  "labels": [\n{lines}\n  ]\n}}\n'
+
+
+def _itksnap(table: tuple[Label, ...]) -> str:
+    lines = ["# ITK-SnAP Label Description File", "# IDX   -R-  -G-  -B-  -A--  VIS MSH  LABEL"]
+    lines.append(f'{0:5d} {0:5d} {0:4d} {0:4d} {0:6d} {0:4d} {0:3d}  "Clear Label"')
+    for label in sorted(table, key=lambda label: label.value):
+        red, green, blue = label.color
+        lines.append(f'{label.value:5d} {red:5d} {green:4d} {blue:4d} {1:6d} {1:4d} {1:3d}  "{label.name}"')
+    return "\n".join(lines) + "\n"
+
+
+def _slicer(table: tuple[Label, ...]) -> str:
+    lines = ["# Color table file", f"# {len(table) + 1} values", "0 background 0 0 0 0"]
+    for label in sorted(table, key=lambda label: label.value):
+        lines.append(f"{label.value} {label.name} {' '.join(map(str, label.color))} 255")
+    return "\n".join(lines) + "\n"
