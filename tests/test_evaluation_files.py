@@ -69,6 +69,12 @@ class TestNames:
         (case,) = evaluation.pair(prediction, [reference]).cases
         assert (case.case, case.mask) == ("out", reference)
 
+    def test_several_single_files_are_paired_by_name(self, tmp_path):
+        prediction = write(tmp_path / "b.nii.gz")
+        references = [write(tmp_path / f"{case}_seg.nii.gz") for case in "ab"]
+        (case,) = evaluation.pair(prediction, references).cases
+        assert (case.case, case.mask) == ("b", references[1])
+
     def test_no_name_in_common_shows_both_sides(self, tmp_path):
         write(tmp_path / "pred" / "x1.nii.gz")
         write(tmp_path / "ref" / "case1.nii.gz")
@@ -144,7 +150,7 @@ class TestLabelTables:
         [
             ([{1, 2}, {20, 25}], "nnunet"),  # the same in VerSe
             ([{18, 19, 28, 20}, {5, 6}], "verse"),
-            ([{5, 27, 28, 29, 90}], "totalsegmentator"),
+            ([{5, 27, 28}, {29, 110}], "totalsegmentator"),
             ([{27, 117}], "totalsegmentator"),
         ],
     )
@@ -157,6 +163,7 @@ class TestLabelTables:
             ([{19, 20, 26}], "fit the tables nnunet and verse"),  # T13, or a sacrum
             ([{1, 5, 28}], "fit no known table"),  # T13 without neighbours, or L4 alone
             ([{19, 20, 27, 28}], "verse and totalsegmentator"),
+            ([{5, 27, 28, 29, 90}], "version 2 from version 1"),
             ([{200}], "fit no known table"),
             ([set()], r"\(none\) fit no known table|\(none\) fit"),
         ],

@@ -166,6 +166,12 @@ def test_cases_are_sorted_by_suspicion(cases):
     assert dict(zip(header, rows[0], strict=True))["shift"] == "+1"
 
 
+def test_long_tables_say_what_they_leave_out(cases):
+    text = write.case_table(cases, most=1)
+    assert [row[0] for row in read_markdown(text)[1]] == [r"shifted\|by_one"]
+    assert text.endswith("and 1 more")
+
+
 def test_nothing_scored():
     summary = summarise_cohort([])
     for table in paper_tables([Method("", summary)], Settings(), "native"):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from nnunet_spine.errors import InputError
 
+_CASES_SHOWN = 20
 HELP = "score predicted label maps against masks or centres: JSON, CSV, Markdown and LaTeX tables"
 
 
@@ -112,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
     if len(done) > 1:
         write_comparison(done, args.output)
     elif not args.quiet and done[0].scores:
-        print(f"{case_table(done[0].scores)}\n")
+        print(f"{case_table(done[0].scores, most=_CASES_SHOWN)}\n")
     print(overview(comparable(done)[0]))
     failures = [(evaluation.method, failure) for evaluation in done for failure in evaluation.failures]
     for method, failure in failures:

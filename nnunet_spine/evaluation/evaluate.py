@@ -67,6 +67,8 @@ def evaluate(prediction: Path, request: Request, folder: Path, run: Run, *, meth
         InputError: the input as a whole is unusable. What is wrong with single cases is in the result's failures.
     """
     pairs = pair(prediction, request.references, request.images)
+    if request.groups and not request.groups.keys() & {files.case for files in pairs.cases}:
+        raise InputError(f"groups of other cases: {shorten(request.groups)}", f"cases are {_cases(pairs)}")
     for line in _unpaired(pairs, request.only_common):
         run.say(line)
     tables = (
@@ -125,6 +127,10 @@ def _unpaired(pairs: Pairs, only_common: bool) -> Iterator[str]:
         yield f"predictions without a reference, left out: {shorten(pairs.without_reference, 5)}"
     if pairs.without_prediction and only_common:
         yield f"references without a prediction, left out: {shorten(pairs.without_prediction, 5)}"
+
+
+def _cases(pairs: Pairs) -> str:
+    return shorten(files.case for files in pairs.cases)
 
 
 def _table(wanted: str, masks: Sequence[Path], place: Path, role: str, say: Callable[[str], None]) -> LabelTable:

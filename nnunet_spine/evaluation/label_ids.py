@@ -11,6 +11,7 @@ from nnunet_spine.errors import InputError
 from nnunet_spine.files import read_json
 from nnunet_spine.geometry import bounding_box
 
+_LAST_OF_VERSION_1 = 104  # of TotalSegmentator, which then had L5 = 18; version 2 has 117 structures
 KNOWN = ("nnunet", "verse", "totalsegmentator")
 
 
@@ -129,9 +130,9 @@ def read_table(path: str | Path) -> LabelTable:
 def recognise_table(values_per_mask: Sequence[set[int]], folder: str | Path) -> LabelTable:
     """The one table that explains a whole folder of masks.
 
-    nnU-Net and VerSe differ only in T13 and TotalSegmentator needs two of its vertebrae (or structures above 50) to be
-    recognised; 28 counts as VerSe's T13 only beside T12 or L1. Nothing is guessed: if two tables fit and mean different
-    vertebrae, or none fits, that is an error.
+    nnU-Net and VerSe differ only in T13; 28 counts as VerSe's only beside T12 or L1. TotalSegmentator's two versions
+    number vertebrae differently, so it takes a structure that only version 2 has. Nothing is guessed: if two tables fit
+    and mean different vertebrae, or none fits, that is an error.
 
     Args:
         values_per_mask: values of each mask, without 0.
@@ -150,10 +151,14 @@ def recognise_table(values_per_mask: Sequence[set[int]], folder: str | Path) -> 
             raise InputError(f"labels that {path} does not have", "name the table", folder)
     fitting = [table for table in _TABLES.values() if _plausible(table, values_per_mask)]
     meanings = {tuple(sorted((v, table.levels.get(v)) for v in everything)) for table in fitting}
-    if len(meanings) == 1:
+    if len(meanings) == 1 and (fitting[0] is not TOTALSEGMENTATOR or max(everything) > _LAST_OF_VERSION_1):
         return fitting[0]
     shown = " ".join(map(str, sorted(everything)))
-    what = f"fit the tables {' and '.join(table.name for table in fitting)}" if fitting else "fit no known table"
+    what = "fit no known table"
+    if len(fitting) > 1:
+        what = f"fit the tables {' and '.join(table.name for table in fitting)}"
+    elif fitting:
+        what = "fit totalsegmentator, but do not tell its version 2 from version 1"
     raise InputError(f"the labels {shown or '(none)'} {what}", "name the table instead of auto", folder)
 
 

@@ -176,7 +176,8 @@ def pair(
                 raise InputError(f"case {twice[0]} is also in {known[twice[0]].parent}", "give one of them", place)
             known.update(new)
     ct = list_images(images) if images is not None else {}
-    if prediction.is_file() and all(place.is_file() for place in references):
+    files_only = prediction.is_file() and all(place.is_file() for place in references)
+    if files_only and len(masks) <= 1 and len(points) <= 1:
         case = case_name(prediction)
         masks, points = (dict.fromkeys([case], *found.values()) if found else {} for found in (masks, points))
         if images is not None and Path(images).is_file():

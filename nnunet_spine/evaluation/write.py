@@ -111,8 +111,8 @@ def latex_file(tables: Sequence[Table]) -> str:
     return "% \\usepackage{booktabs}\n\n" + "\n".join(map(to_latex, tables))
 
 
-def case_table(scores: Sequence[CaseScore]) -> str:
-    """One Markdown line per case, the most suspicious first."""
+def case_table(scores: Sequence[CaseScore], most: int | None = None) -> str:
+    """One Markdown line per case, the most suspicious first, and how many are left out of `most`."""
     rows = [
         [
             s.case,
@@ -127,13 +127,14 @@ def case_table(scores: Sequence[CaseScore]) -> str:
             MISSING if s.shift is None else f"{s.shift:+d}",
             "yes" if s.all_labels_correct else "no",
         ]
-        for s in sorted(scores, key=lambda s: (-s.suspicion, s.case))
+        for s in sorted(scores, key=lambda s: (-s.suspicion, s.case))[:most]
     ]
     header = [
         "case", "suspicion", "Dice", "binary Dice", "ASSD mm", "identified", "error mm", "missed", "surplus", "shift",
         "all labels correct",
     ]  # fmt: skip
-    return markdown_grid(header, rows)
+    more = len(scores) - len(rows)
+    return markdown_grid(header, rows) + (f"\n\nand {more} more" if more else "")
 
 
 def overview(methods: Sequence[Method]) -> str:
