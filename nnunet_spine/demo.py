@@ -188,7 +188,7 @@ def score(folder: Path, quiet: bool = False) -> str:
     from nnunet_spine.pictures import case_picture_from_files
 
     raw = folder / "nnUNet_raw" / DATASET
-    request = Request((raw / "labelsTs",), raw / "imagesTs")
+    request = Request((raw / "labelsTs",), images=raw / "imagesTs")
     run = Run(workers=1, progress=lambda items, total: tqdm(items, total=total, desc="scores", disable=quiet))
     evaluation = evaluate(folder / "predictions", request, folder / "evaluation", run)
     if evaluation.failures:

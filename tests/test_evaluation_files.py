@@ -42,7 +42,7 @@ class TestNames:
             write(tmp_path / "ref" / name)
         write(tmp_path / "pred" / "verse014.nii.gz")
         write(tmp_path / "pred" / "a.nii.gz")
-        pairs = evaluation.pair(tmp_path / "pred", [tmp_path / "ref"], tmp_path / "ref")
+        pairs = evaluation.pair(tmp_path / "pred", [tmp_path / "ref"], images=tmp_path / "ref")
         assert [c.mask.name for c in pairs.cases] == ["a.nii.gz", "verse014_seg.nii.gz"]
         assert pairs.cases[1].image.name == "verse014.nii.gz"
 
@@ -52,8 +52,14 @@ class TestNames:
         (folder / "sub-verse004_seg-subreg_ctd.json").write_text('[{"label": 20, "X": 1, "Y": 1, "Z": 1}]')
         (folder / "notes.json").write_text('{"reader": "A"}')
         write(tmp_path / "pred" / "verse004.nii.gz")
-        (case,) = evaluation.pair(tmp_path / "pred", [tmp_path / "derivatives"]).cases
+        place = tmp_path / "derivatives"
+        (case,) = evaluation.pair(tmp_path / "pred", [place]).cases
+        assert (case.mask.parent, case.points) == (folder, None)  # masks have centres of their own
+        (case,) = evaluation.pair(tmp_path / "pred", [place], centroids=place).cases
         assert case.mask.parent == case.points.parent == folder
+        case.mask.unlink()
+        (case,) = evaluation.pair(tmp_path / "pred", [place]).cases
+        assert (case.mask, case.points.parent) == (None, folder)
 
     def test_unpaired_cases_are_listed(self, tmp_path):
         for folder, names in {"pred": "ab", "ref": "bc"}.items():

@@ -285,7 +285,8 @@ class TestCenters:
         points = [{"label": BY_NAME["L1"].verse_id, "X": 3.5, "Y": 3.5, "Z": 8.5}]
         text = json.dumps([{"direction": ["R", "A", "S"]}, *points])
         (folders / "ref" / "a_ctd.json").write_text(text)
-        assert any("body centres; --center body uses them" in n for n in run(folders)["cases"][0]["notes"])
+        notes = run(folders, "-c", folders / "ref")["cases"][0]["notes"]
+        assert any("body centres; --center body uses them" in note for note in notes)
         (folders / "ref" / "a.nii.gz").unlink()
         (failure,) = run(folders, expect=1)["failures"]
         assert "Use --center body" in failure["message"]

@@ -19,10 +19,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "-g", "--references", nargs="+", type=Path, default=[], metavar="PATH",
-        help="reference masks, centroid files (ours or VerSe's), or a folder with both",
+        help="reference masks; or centroid files (ours or VerSe's), which count for cases without a mask",
     )  # fmt: skip
     parser.add_argument(
-        "-c", "--centroids", type=Path, metavar="PATH", help="reference centres, beside or instead of masks"
+        "-c",
+        "--centroids",
+        type=Path,
+        metavar="PATH",
+        help="centroid files that take the place of the masks' own centres",
     )
     parser.add_argument("-i", "--images", type=Path, metavar="PATH", help="CT scans; recorded for pictures and reports")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for the results")
@@ -75,8 +79,7 @@ def run(args: argparse.Namespace) -> int:
     from nnunet_spine.scores import Settings
 
     methods = _methods(args.predictions)
-    references = (*args.references, *([args.centroids] if args.centroids else []))
-    if not references:
+    if not args.references and not args.centroids:
         raise InputError("no reference", "give masks or centroid files with -g, or centroid files with -c")
     settings = Settings(
         center=args.center,
@@ -87,7 +90,8 @@ def run(args: argparse.Namespace) -> int:
         bootstrap_seed=args.seed,
     )
     request = Request(
-        references=references,
+        references=tuple(args.references),
+        centroids=args.centroids,
         images=args.images,
         settings=settings,
         prediction_labels=args.prediction_labels,

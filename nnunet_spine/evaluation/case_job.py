@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, fields
 
 import numpy as np
 
+from nnunet_spine import __version__
 from nnunet_spine.anatomy import BY_NNUNET_ID, sort_cranio_caudal
 from nnunet_spine.errors import InputError
 from nnunet_spine.evaluation.grids import LabelMap, describe_grid, isotropic_grid, read_label_map, to_grid
@@ -46,8 +47,8 @@ class CaseJob:
         paths = [p for p in (self.files.prediction, self.files.mask, self.files.points) if p]
         stats = [(str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in paths]
         settings = {k: v for k, v in asdict(self.settings).items() if k not in _OF_COHORT}
-        tables = [sorted(table.levels.items()) for table in (self.prediction_labels, self.reference_labels)]
-        content = [FORMAT, self.case, stats, settings, tables, self.grid]
+        tables = [[sorted(t.levels.items()), sorted(t.others)] for t in (self.prediction_labels, self.reference_labels)]
+        content = [__version__, FORMAT, self.case, stats, settings, tables, self.grid]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def run(self) -> CaseScore:

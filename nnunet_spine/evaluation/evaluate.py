@@ -21,7 +21,8 @@ class Request:
     """What to evaluate, and how.
 
     Attributes:
-        references: files or folders with masks, centroid files, or both.
+        references: files or folders with masks, or with centroid files, which count for cases without a mask.
+        centroids: file or folder with centroid files, which count for all cases.
         images: file or folder with CT scans, only recorded.
         settings: of the scores.
         prediction_labels, reference_labels: a name or path for `find_table`, or "auto".
@@ -30,7 +31,8 @@ class Request:
         groups: case -> group of cases, which tables by group show apart.
     """
 
-    references: tuple[Path, ...]
+    references: tuple[Path, ...] = ()
+    centroids: Path | None = None
     images: Path | None = None
     settings: Settings = field(default_factory=Settings)
     prediction_labels: str = "nnunet"
@@ -66,16 +68,17 @@ def evaluate(prediction: Path, request: Request, folder: Path, run: Run, *, meth
     Raises:
         InputError: the input as a whole is unusable. What is wrong with single cases is in the result's failures.
     """
-    pairs = pair(prediction, request.references, request.images)
+    pairs = pair(prediction, request.references, centroids=request.centroids, images=request.images)
     if request.groups and not request.groups.keys() & {files.case for files in pairs.cases}:
         raise InputError(f"groups of other cases: {shorten(request.groups)}", f"cases are {_cases(pairs)}")
     for line in _unpaired(pairs, request.only_common):
         run.say(line)
+    masks = [files.mask for files in pairs.cases if files.mask]
+    place = request.references[0] if masks else prediction
     tables = (
         _table(request.prediction_labels, [c.prediction for c in pairs.cases], prediction, "prediction", run.say),
-        _table(request.reference_labels, [c.mask for c in pairs.cases if c.mask], request.references[0], "reference",
-               run.say),
-    )  # fmt: skip
+        _table(request.reference_labels, masks, place, "reference", run.say),
+    )
     jobs = [CaseJob(files, request.settings, *tables, request.grid) for files in pairs.cases]
     results = score_jobs(jobs, folder / "cases", choose_workers(jobs, run.workers))
     done: dict[str, CaseScore] = {}

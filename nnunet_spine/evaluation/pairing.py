@@ -148,6 +148,8 @@ def list_images(place: str | Path) -> dict[str, Path]:
 def pair(
     prediction: str | Path,
     references: Iterable[str | Path],
+    *,
+    centroids: str | Path | None = None,
     images: str | Path | None = None,
 ) -> Pairs:
     """Pair the files of a prediction with those of references.
@@ -156,7 +158,8 @@ def pair(
 
     Args:
         prediction: file or folder of label maps.
-        references: files or folders of label maps, centroid files, or both.
+        references: files or folders of label maps, or of centroid files, which count for cases without a mask.
+        centroids: file or folder of centroid files, which count for all cases.
         images: file or folder of CT scans.
 
     Raises:
@@ -175,8 +178,14 @@ def pair(
             if twice := sorted(known.keys() & new.keys()):
                 raise InputError(f"case {twice[0]} is also in {known[twice[0]].parent}", "give one of them", place)
             known.update(new)
+    points = {case: path for case, path in points.items() if case not in masks}
+    if centroids is not None:
+        if not (found := list_points(centroids)):
+            raise InputError("no centroid file (.json)", "check the path", centroids)
+        points.update(found)
     ct = list_images(images) if images is not None else {}
-    files_only = prediction.is_file() and all(place.is_file() for place in references)
+    places = [*references, *([Path(centroids)] if centroids is not None else [])]
+    files_only = prediction.is_file() and all(place.is_file() for place in places)
     if files_only and len(masks) <= 1 and len(points) <= 1:
         case = case_name(prediction)
         masks, points = (dict.fromkeys([case], *found.values()) if found else {} for found in (masks, points))
@@ -186,13 +195,13 @@ def pair(
     common = sorted(predictions.keys() & known.keys())
     if not common:
         raise InputError(
-            f"no case name in common with {' and '.join(map(str, references))}: {shorten(predictions)} here, "
+            f"no case name in common with {' and '.join(map(str, places))}: {shorten(predictions)} here, "
             f"{shorten(known)} there",
             "rename one side; endings and VerSe's suffixes do not matter",
             prediction,
         )
     cases = [CaseFiles(c, predictions[c], masks.get(c), points.get(c), ct.get(c)) for c in common]
-    single = prediction.is_file() or all(place.is_file() for place in references)
+    single = prediction.is_file() or all(place.is_file() for place in places)
     return Pairs(
         tuple(cases),
         {} if single else {c: known[c] for c in sorted(known.keys() - predictions.keys())},
