@@ -163,8 +163,10 @@ class TestFailures:
         (folders / "groups.csv").write_text("case,group\na,healthy\nb,osteoporotic\n")
         a, b = run(folders, "--groups", folders / "groups.csv")["cases"]
         assert (a["group"], b["group"]) == ("healthy", "osteoporotic")
-        line = next(x for x in (folders / "out" / "summary.md").read_text().splitlines() if x.startswith("| this"))
-        assert " ".join(line.split()) == "| this | 100.0 ± 0.0 | 0.0 ± 0.0 | 50.0 ± 53.5 |"
+        line = next(
+            x for x in (folders / "out" / "summary.md").read_text().splitlines() if x.startswith("| prediction")
+        )
+        assert " ".join(line.split()) == "| prediction | 100.0 ± 0.0 | 0.0 ± 0.0 | 50.0 ± 53.5 |"
 
     @pytest.mark.parametrize(
         "text", ["name,group\na,x\n", "case,group\na,\n", "case,group\na,x\na,y\n", "case,group\nz,x\n"]

@@ -9,7 +9,7 @@ import numpy as np
 from nnunet_spine import __version__
 from nnunet_spine.anatomy import BY_NNUNET_ID, sort_cranio_caudal
 from nnunet_spine.errors import InputError
-from nnunet_spine.evaluation.grids import LabelMap, describe_grid, isotropic_grid, read_label_map, to_grid
+from nnunet_spine.evaluation.grids import LabelMap, isotropic_grid, read_label_map, to_grid, volume_center
 from nnunet_spine.evaluation.label_ids import LabelTable, present_values
 from nnunet_spine.evaluation.pairing import CaseFiles
 from nnunet_spine.evaluation.points import ReferencePoints, read_points
@@ -101,10 +101,9 @@ class CaseJob:
         try:
             return to_grid(prediction, shape, affine)
         except InputError as error:
-            grids = (
-                f"{describe_grid(prediction.labels.shape, prediction.affine)} against {describe_grid(shape, affine)}"
-            )
-            raise InputError(f"{error.found} ({grids})", error.cure, self.files.prediction) from None
+            own, wanted = volume_center(prediction.labels.shape, prediction.affine), volume_center(shape, affine)
+            where = f"volumes centred at {_point(own)} and {_point(wanted)} mm"
+            raise InputError(f"{error.found} ({where})", error.cure, self.files.prediction) from None
 
     def _given_centers(self, reference: LabelMap) -> tuple[dict[int, np.ndarray] | None, list[str]]:
         if self.files.points is None:
@@ -126,6 +125,10 @@ class CaseJob:
 
 
 _NAMES = {"body": "body centres", "mask": "centroids of whole vertebrae"}
+
+
+def _point(point_mm: np.ndarray) -> str:
+    return f"({', '.join(f'{x:.0f}' for x in point_mm)})"
 
 
 def _emptiness(prediction: LabelMap) -> list[str]:

@@ -88,6 +88,11 @@ def isotropic_grid(shape: tuple[int, ...], affine: np.ndarray, spacing_mm: float
     return new, nib.affines.rescale_affine(affine, tuple(shape), (spacing_mm,) * 3, new)
 
 
+def volume_center(shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
+    """Middle of a volume, world RAS mm (3,)."""
+    return geometry.to_world(affine, (np.asarray(shape) - 1) / 2)
+
+
 def describe_grid(shape: tuple[int, ...], affine: np.ndarray) -> str:
     """E.g. "122x101x112 voxels of 3x3x3 mm, RAS"."""
     size, step = "x".join(map(str, shape)), "x".join(f"{s:.3g}" for s in geometry.spacing_mm(affine))
@@ -98,7 +103,7 @@ def _resample(moving: LabelMap, shape: tuple[int, ...], affine: np.ndarray) -> t
     """Labels on the grid, and the share of labelled voxels whose centre lies in it."""
     out = np.zeros(shape, np.uint8, order="F")
     if not _touch(moving.labels.shape, moving.affine, shape, affine):
-        raise InputError("different world frame: prediction and reference do not overlap", "check both headers")
+        raise InputError("different world frame: prediction and reference do not overlap", "check their headers")
     box = geometry.bounding_box(moving.labels)
     if box is None:
         return out, 1.0
@@ -108,7 +113,7 @@ def _resample(moving: LabelMap, shape: tuple[int, ...], affine: np.ndarray) -> t
     index = geometry.to_index(affine, geometry.to_world(moving.affine, voxels))
     kept = float(np.all((index > -0.5) & (index < np.asarray(shape) - 0.5), axis=1).mean())
     if kept == 0:
-        raise InputError("different world frame: no label lies inside the other volume", "check both headers")
+        raise InputError("different world frame: no label lies inside the other volume", "check their headers")
     # One voxel of the source more to each side: the outermost labels reach half a voxel beyond their centres.
     padded = np.array(moving.affine, float)
     padded[:3, 3] = geometry.to_world(moving.affine, [s.start - 1 for s in box])

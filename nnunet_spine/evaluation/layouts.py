@@ -104,7 +104,7 @@ def _dice_by_group(methods: Sequence[Method]) -> Table:
         return _per_method(methods, "dice_groups", caption, columns)
     caption += " Scans: " + ", ".join(f"{group} {summary.cases}" for group, summary in groups.items()) + "."
     rows = [
-        (m.name or "this", *(mean_sd(_region(s, "All").dice, 1, 100) for s in (*m.groups.values(), m.summary)))
+        (m.name or "prediction", *(mean_sd(_region(s, "All").dice, 1, 100) for s in (*m.groups.values(), m.summary)))
         for m in methods
     ]
     return Table("dice_groups", caption, ("method", *groups, "all"), tuple(rows))
@@ -194,7 +194,7 @@ def _by_region(
 def _per_method(
     methods: Sequence[Method], key: str, caption: str, columns: dict[str, Callable[[CohortSummary], str]]
 ) -> Table:
-    rows = [(method.name or "this", *(cell(method.summary) for cell in columns.values())) for method in methods]
+    rows = [(method.name or "prediction", *(cell(method.summary) for cell in columns.values())) for method in methods]
     return Table(key, caption, ("method", *columns), tuple(rows))
 
 
