@@ -1,7 +1,7 @@
 """One way of scoring one pair of label maps, timed in a process of its own: `python evaluation_worker.py WAY FOLDER`.
 
 Started by `benchmarks.evaluation`, also with other interpreters: imports nothing of this package but in "ours". Reads
-prediction.npy and reference.npy; prints one line of JSON: seconds, peak memory of the process, and values by label.
+prediction.npy and reference.npy; prints one line of JSON: seconds, peak memory of the process, values by label.
 """
 
 import contextlib
@@ -110,12 +110,13 @@ def main() -> None:
     prediction, reference = (np.load(folder / f"{name}.npy") for name in ("prediction", "reference"))
     with contextlib.redirect_stdout(sys.stderr):
         run = WAYS[way](prediction, reference)
-        start = time.perf_counter()
+        start, cpu_start = time.perf_counter(), time.process_time()
         values = run()
-        seconds = time.perf_counter() - start
+        seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
     peak_kb = re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())[1]  # rusage counts the parent's, too
     values = {name: [float(v) for v in column] for name, column in values.items()}
-    print(json.dumps({"seconds": seconds, "peak_gb": int(peak_kb) * 1024 / 1e9, "values": values}))
+    peak_gb = int(peak_kb) * 1024 / 1e9
+    print(json.dumps({"seconds": seconds, "cpu_seconds": cpu_seconds, "peak_gb": peak_gb, "values": values}))
 
 
 if __name__ == "__main__":

@@ -10,10 +10,10 @@ from nnunet_spine.anatomy import BY_NNUNET_ID, LEVELS, Level
 from nnunet_spine.errors import InputError
 from nnunet_spine.scores.case import CaseScore, SurplusVertebra, VertebraScore
 from nnunet_spine.scores.identification import ROUNDING_MM, identified_levels
-from nnunet_spine.scores.labels import N_IDS, Box, as_label_ids, count_overlap, joint_box, label_boxes, labelled_part
+from nnunet_spine.scores.labels import N_IDS, as_label_ids, centres, label_boxes, label_voxels, labelled_part
 from nnunet_spine.scores.settings import Settings
 from nnunet_spine.scores.shift import level_shift
-from nnunet_spine.scores.surfaces import SurfaceScore, score_surfaces, surface_distances
+from nnunet_spine.scores.surfaces import SurfaceScore, label_surface_distances, score_surfaces
 
 Points = dict[int, np.ndarray]
 
@@ -46,21 +46,16 @@ def score_case(
     if prediction.shape != reference.shape:
         raise InputError(f"prediction of shape {prediction.shape}, reference {reference.shape}; expected the same grid")
     (pred, ref), affine = labelled_part(as_label_ids(prediction), as_label_ids(reference), affine=affine)
-    pred_boxes, ref_boxes = label_boxes(pred), label_boxes(ref)
-    overlap = count_overlap(pred, ref, pred_boxes, ref_boxes)
+    index, (pred_at, ref_at) = label_voxels(pred, ref)
+    overlap = np.bincount(ref_at.astype(np.intp) * N_IDS + pred_at, minlength=N_IDS**2).reshape(N_IDS, N_IDS)
+    pred_mm = _centers(pred, affine, index, pred_at, settings.center)
     given = _points(reference_centers_mm or {})
-    pred_mm = _centers(pred, affine, pred_boxes, settings.center)
-    unmarked = {i: box for i, box in ref_boxes.items() if i not in given}
-    ref_mm = _centers(ref, affine, unmarked, settings.center) | given
-
-    surfaces = {}
-    for i in pred_boxes.keys() & ref_boxes.keys():
-        box = joint_box([pred_boxes[i], ref_boxes[i]])
-        distances = surface_distances(pred[box] == i, ref[box] == i, geometry.spacing_mm(affine))
-        surfaces[i] = score_surfaces(*distances, settings.nsd_tolerance_mm)
+    ref_mm = _centers(ref, affine, index, ref_at, settings.center) | given
+    distances = label_surface_distances(pred, ref, geometry.spacing_mm(affine))
+    surfaces = {i: score_surfaces(*both, settings.nsd_tolerance_mm) for i, both in distances.items()}
     radius_mm = settings.identification_radius_mm
     found_as = {
-        i: _most(overlap[i], settings) if i in ref_boxes else _nearest(point, pred_mm, radius_mm)
+        i: _most(overlap[i], settings) if overlap[i].any() else _nearest(point, pred_mm, radius_mm)
         for i, point in ref_mm.items()
     }
     lies_on = {i: _most(overlap[:, i], settings) for i in pred_mm}
@@ -88,11 +83,11 @@ def score_centers(
         InputError: values that are not nnU-Net ids.
     """
     (pred,), affine = labelled_part(as_label_ids(prediction), affine=affine)
-    boxes = label_boxes(pred)
+    index, (pred_at,) = label_voxels(pred)
     overlap = np.zeros((N_IDS, N_IDS), np.int64)
-    for i, box in boxes.items():
-        overlap[0, i] = np.count_nonzero(pred[box] == i)
-    pred_mm, ref_mm = _centers(pred, affine, boxes, settings.center), _points(reference_centers_mm)
+    overlap[0] = np.bincount(pred_at, minlength=N_IDS)
+    pred_mm = _centers(pred, affine, index, pred_at, settings.center)
+    ref_mm = _points(reference_centers_mm)
     radius_mm = settings.identification_radius_mm
     found_as = {i: _nearest(point, pred_mm, radius_mm) for i, point in ref_mm.items()}
     lies_on = {i: _nearest(point, ref_mm, radius_mm) for i, point in pred_mm.items()}
@@ -177,13 +172,10 @@ def _binary_dice(match: _Match) -> float | None:
     return float(2 * match.overlap[1:, 1:].sum() / (n_ref + n_pred))
 
 
-def _centers(labels: np.ndarray, affine: np.ndarray, boxes: dict[int, Box], center: str) -> Points:
+def _centers(labels: np.ndarray, affine: np.ndarray, index: np.ndarray, values: np.ndarray, center: str) -> Points:
     if center == "body":
-        return _points({i: c.body_mm for i, c in centroids.measure(labels, affine, boxes).items()})
-    return {
-        i: geometry.to_world(affine, centroids.mask_centroid(labels[box] == i)[0] + [s.start for s in box])
-        for i, box in boxes.items()
-    }
+        return _points({i: c.body_mm for i, c in centroids.measure(labels, affine, label_boxes(labels)).items()})
+    return {i: geometry.to_world(affine, c) for i, c in centres(index, values).items()}
 
 
 def _points(points: Mapping[int, Sequence[float]]) -> Points:

@@ -63,32 +63,20 @@ def joint_box(boxes: Sequence[Box]) -> Box:
     return tuple(slice(min(s.start for s in side), max(s.stop for s in side)) for side in zip(*boxes, strict=True))
 
 
-def count_overlap(
-    prediction: np.ndarray, reference: np.ndarray, predicted_boxes: dict[int, Box], reference_boxes: dict[int, Box]
-) -> np.ndarray:
-    """Voxels that are i in the reference and j in the prediction, (27, 27); [0, 0] is 0."""
-    overlap = np.zeros((N_IDS, N_IDS), np.int64)
-    for i, box in reference_boxes.items():
-        overlap[i] = np.bincount(prediction[box][reference[box] == i], minlength=N_IDS)
-    for i, box in predicted_boxes.items():
-        overlap[0, i] = np.count_nonzero(prediction[box] == i) - overlap[1:, i].sum()
-    return overlap
-
-
 def label_voxels(*maps: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
     """Voxels that are labelled in at least one of several maps on one grid.
 
     Returns:
         Indices (n, 3), and for each map its labels there (n,).
     """
-    if maps[0].flags.f_contiguous:  # NIfTI order: walk through memory as it lies
+    if maps[0].flags.fnc:  # NIfTI order: walk through memory as it lies
         index, values = label_voxels(*(m.T for m in maps))
         return index[:, ::-1], values
     labelled = maps[0] != 0
     for m in maps[1:]:
         labelled |= m != 0
-    index = np.nonzero(labelled)
-    return np.stack(index, axis=1), tuple(m[index] for m in maps)
+    at = np.flatnonzero(labelled)
+    return np.stack(np.unravel_index(at, labelled.shape), axis=1), tuple(m.ravel()[at] for m in maps)
 
 
 def centres(index: np.ndarray, values: np.ndarray, weights: np.ndarray | None = None) -> dict[int, np.ndarray]:

@@ -35,14 +35,11 @@ class SurfaceScore:
 
 
 def surface(mask: np.ndarray) -> np.ndarray:
-    """Voxels of a 3-D bool mask with a face neighbour outside it, or at the edge of the array."""
-    inner = mask.copy(order="K")
-    for axis in range(mask.ndim):
-        cut, whole = inner.swapaxes(0, axis), mask.swapaxes(0, axis)
-        cut[1:] &= whole[:-1]
-        cut[:-1] &= whole[1:]
-        cut[0] = cut[-1] = False
-    return mask & ~inner
+    """Voxels of a 3-D mask with a face neighbour outside it, or at the edge of the array; bool, same shape."""
+    padded = np.pad(np.ascontiguousarray(mask), 1)
+    out = np.zeros(padded.shape, bool)
+    out.ravel()[_surface_at(padded)] = True
+    return out[1:-1, 1:-1, 1:-1]
 
 
 def surface_distances(
@@ -64,32 +61,89 @@ def surface_distances(
         raise InputError(f"masks of shape {mask_a.shape} and {mask_b.shape}; expected the same grid")
     if not (mask_a.any() and mask_b.any()):
         raise InputError("empty mask", "distances exist between two surfaces only")
+    return label_surface_distances(mask_a.astype(np.uint8), mask_b.astype(np.uint8), spacing_mm)[1]
+
+
+def label_surface_distances(
+    labels_a: np.ndarray, labels_b: np.ndarray, spacing_mm: Sequence[float]
+) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    """`surface_distances` of every label that both maps have.
+
+    Works on lists of surface voxels, not on a box per label, which one stray voxel would make as large as the scan.
+
+    Args:
+        labels_a, labels_b: 3-D unsigned integers, same shape, 0 background.
+        spacing_mm: voxel size along the array axes.
+
+    Returns:
+        Label -> mm from a to b and from b to a.
+    """
     spacing_mm = np.asarray(spacing_mm, float)
     offsets, lengths_mm = _ball(spacing_mm)
-    margin = [(reach, reach) for reach in offsets.max(0)]  # no offset leaves the array, or wraps around its end
-    outer_a, outer_b = (surface(np.pad(mask, margin)) for mask in (mask_a, mask_b))
-    steps = offsets @ (np.array(outer_a.strides) // outer_a.itemsize)
-    near = list(zip(steps.tolist(), lengths_mm.tolist(), strict=True))
-    return _nearest_mm(outer_a, outer_b, near, spacing_mm), _nearest_mm(outer_b, outer_a, near, spacing_mm)
+    margin = [(n, n) for n in np.maximum(offsets.max(0), 1)]  # no step from a voxel leaves the array or wraps around
+    maps, at = [], []
+    for labels in (labels_a, labels_b):
+        padded = np.pad(np.ascontiguousarray(labels), margin)
+        outer = _surface_at(padded)
+        values = padded.ravel()[outer]
+        at.append({int(i): outer[values == i] for i in np.flatnonzero(np.bincount(values))})
+        maps.append(np.zeros_like(padded))
+        maps[-1].ravel()[outer] = values
+    steps = offsets @ (np.array(maps[0].strides) // maps[0].itemsize)
+    rings = np.flatnonzero(np.diff(lengths_mm, append=np.inf) > ROUNDING_MM) + 1  # steps of equal length
+    near = [(ring, float(lengths_mm[end - 1])) for ring, end in zip(np.split(steps, rings), rings, strict=False)]
+    (map_a, map_b), (at_a, at_b) = maps, at
+    return {
+        i: (
+            _nearest_mm(at_a[i], at_b[i], map_b, near, spacing_mm),
+            _nearest_mm(at_b[i], at_a[i], map_a, near, spacing_mm),
+        )
+        for i in sorted(at_a.keys() & at_b.keys())
+    }
+
+
+def _surface_at(padded: np.ndarray) -> np.ndarray:
+    """Flat indices of voxels other than 0 with a face neighbour of another value; the outermost layer must be 0."""
+    flat = padded.ravel()
+    at = np.flatnonzero(flat != 0)
+    own, outer = flat[at], np.zeros(len(at), bool)
+    for stride in padded.strides:
+        step = stride // padded.itemsize
+        outer |= flat[at + step] != own
+        outer |= flat[at - step] != own
+    return at[outer]
 
 
 def _nearest_mm(
-    start: np.ndarray, goal: np.ndarray, near: list[tuple[int, float]], spacing_mm: np.ndarray
+    start: np.ndarray,
+    goal: np.ndarray,
+    goal_map: np.ndarray,
+    near: list[tuple[np.ndarray, float]],
+    spacing_mm: np.ndarray,
 ) -> np.ndarray:
     """Distance of each voxel of `start` to the nearest of `goal`.
 
     Most surfaces of predictions lie within some voxels of the reference's: those are found by looking around, nearest
     offset first, some ten times as fast as by a distance transform of the box. The rest asks a tree.
+
+    Args:
+        start, goal: flat indices of the surfaces of one label.
+        goal_map: has the label at `goal` and nowhere else.
+        near: steps of the flat index that are equally long, and their length, nearest first.
+        spacing_mm: voxel size.
     """
-    start_at, goal_flat = np.flatnonzero(start), goal.ravel()
-    out, left, at = np.empty(len(start_at)), np.arange(len(start_at)), start_at
-    for step, length_mm in near:
-        hit = goal_flat[at + step]
+    goal_flat = goal_map.ravel()
+    label = goal_flat[goal[0]]
+    out, left, at = np.empty(len(start)), np.arange(len(start)), start
+    for steps, length_mm in near:
+        hit = np.zeros(len(at), bool)
+        for step in steps:
+            hit |= goal_flat.take(at + step) == label
         out[left[hit]] = length_mm
         left, at = left[~hit], at[~hit]
         if not len(left):
             return out
-    points, goals = (np.stack(np.unravel_index(k, start.shape), 1) * spacing_mm for k in (at, np.flatnonzero(goal)))
+    points, goals = (np.stack(np.unravel_index(k, goal_map.shape), 1) * spacing_mm for k in (at, goal))
     out[left] = cKDTree(goals).query(points)[0]
     return out
 
