@@ -18,7 +18,7 @@ from nnunet_spine.trainers import TRAINERS
 
 CPU = torch.device("cpu")
 SHORT = "2epochs_2iters_1valiters_save1"
-SMALL: dict[str, str] = {}
+SMALL: dict[str, str] = {"GlobalConvTrainer": "width2"}
 """Options that make the network small, for trainers that have such; the others follow the small plans."""
 
 every_trainer = pytest.mark.parametrize("name", list(TRAINERS))

@@ -6,14 +6,23 @@ from nnunet_spine.training.recipes import make_trainer
 
 from .attention import AttentionTrainer
 from .convlstm import ConvLSTMTrainer
+from .global_conv import GlobalConvTrainer
 from .hybrid_2d3d import Hybrid2D3DTrainer
 
 TRAINERS: dict[str, type[SpineTrainer]] = {
-    t.__name__: t for t in (SpineTrainer, ConvLSTMTrainer, AttentionTrainer, Hybrid2D3DTrainer)
+    t.__name__: t for t in (SpineTrainer, ConvLSTMTrainer, AttentionTrainer, Hybrid2D3DTrainer, GlobalConvTrainer)
 }
 """Every trainer by name. Being listed here is what makes a trainer public and tested."""
 
-__all__ = ["TRAINERS", "AttentionTrainer", "ConvLSTMTrainer", "Hybrid2D3DTrainer", "SpineTrainer", "get_trainer"]
+__all__ = [
+    "TRAINERS",
+    "AttentionTrainer",
+    "ConvLSTMTrainer",
+    "GlobalConvTrainer",
+    "Hybrid2D3DTrainer",
+    "SpineTrainer",
+    "get_trainer",
+]
 
 
 def get_trainer(name: str) -> type[SpineTrainer]:

@@ -25,6 +25,7 @@ from nnunet_spine.errors import InputError
 from nnunet_spine.losses import LOSSES
 from nnunet_spine.training.adversarial import adversarial_train_step
 from nnunet_spine.training.augmentation import Ranges, adjust
+from nnunet_spine.training.centred import CentredCases
 from nnunet_spine.training.networks import network_from_plans
 from nnunet_spine.training.recipes import Option
 from nnunet_spine.training.schedules import Schedule
@@ -36,6 +37,9 @@ OPTIMIZERS = {
     "Adam": lambda parameters, lr, decay: torch.optim.Adam(parameters, lr, weight_decay=decay),
     "AdamW": lambda parameters, lr, decay: torch.optim.AdamW(parameters, lr, weight_decay=decay),
 }
+
+# The reader whose arrays are in the order z, y, x with x to the right, whatever the file's.
+_RAS_READER = "NibabelIOWithReorient"
 
 # nnU-Net's constructor sets these on the instance; ours puts the class's values back.
 _INSTANCE_SETTINGS = (
@@ -67,6 +71,9 @@ class SpineTrainer(nnUNetTrainer):
         supports_regions, supports_ignore_label: whether datasets with these can be trained; they are refused otherwise.
         predicts_labels: whether nnUNetv2_predict applies; False where the output is something else than a label map,
             which then has a predictor of its own.
+        left_right_flips: mirror left and right in training, if the reader turns scans to RAS; never at prediction.
+        centred_sampling_mm: patches lie around the middle of the scan, in training off by up to so much along each
+            axis, in validation not; None takes them anywhere, as nnU-Net does.
         adversarial: second term of the loss, "fgsm", "l2" or "vat" (`training.adversarial`), or None.
         adversarial_epsilon: size of the perturbation, in units of the image that the network receives.
         adversarial_warmup: share of the epochs, at the start, without that term.
@@ -92,6 +99,8 @@ class SpineTrainer(nnUNetTrainer):
     max_rotation_deg: ClassVar[float] = 30.0
     scaling_range: ClassVar[tuple[float, float] | None] = None
     contrast_range: ClassVar[tuple[float, float] | None] = None
+    left_right_flips: ClassVar[bool] = False
+    centred_sampling_mm: ClassVar[float | None] = None
     adversarial: ClassVar[str | None] = None
     adversarial_epsilon: ClassVar[float] = 0.02
     adversarial_warmup: ClassVar[float] = 0.1
@@ -146,7 +155,7 @@ class SpineTrainer(nnUNetTrainer):
             "optimiser": f"{self.optimizer_name}, {self.initial_lr:g}, {self.lr_schedule}",
             "adversarial term": self._adversarial_status(),
             "augmentation": self.augmentation,
-            "mirroring": None,
+            "mirroring": self._mirroring_status(),
             "torch.compile": self._compile_status(),
         }
         self.print_to_log_file("\n".join(f"{key}: {value}" for key, value in settings.items()), add_timestamp=False)
@@ -233,7 +242,32 @@ class SpineTrainer(nnUNetTrainer):
         initial_patch_size = get_patch_size(patch_size, rotation, rotation, rotation, (smallest, 1.25))
         if dummy_2d:
             initial_patch_size[0] = patch_size[0]
-        return rotation, dummy_2d, initial_patch_size, None
+        return rotation, dummy_2d, initial_patch_size, self._mirror_axes(len(patch_size))
+
+    def _mirror_axes(self, dimension: int) -> tuple[int, ...] | None:
+        if self.augmentation == "none":
+            return None
+        order = list(self.plans_manager.transpose_forward)[-dimension:]  # of z, y, x; a slice lacks the first
+        if self.left_right_flips and 2 in order and self.plans_manager.plans["image_reader_writer"] == _RAS_READER:
+            return (order.index(2),)
+        return None
+
+    def get_tr_and_val_datasets(self):
+        training, validation = super().get_tr_and_val_datasets()
+        if self.centred_sampling_mm is None:
+            return training, validation
+        spacing_mm, patch_size = self.configuration_manager.spacing, self.configuration_manager.patch_size
+        if len(patch_size) < 3:
+            raise InputError(
+                f"{type(self).__name__} takes patches around the middle of the scan, which a 2d configuration cannot",
+                f"train {self.recommended}",
+            )
+        self.oversample_foreground_percent = 1.0  # see `CentredCases`
+        initial_patch_size = self.configure_rotation_dummyDA_mirroring_and_inital_patch_size()[2]
+        return (
+            CentredCases(training, initial_patch_size, [self.centred_sampling_mm / mm for mm in spacing_mm]),
+            CentredCases(validation, patch_size, [0.0] * len(patch_size)),
+        )
 
     def get_dataloaders(self):
         # On the instance: nnU-Net calls the static method through `self`, and it cannot see the trainer.
@@ -281,6 +315,10 @@ class SpineTrainer(nnUNetTrainer):
 
     def _do_i_compile(self) -> bool:
         return self.compile_network and super()._do_i_compile()
+
+    def _mirroring_status(self) -> str | None:
+        axes = self._mirror_axes(len(self.configuration_manager.patch_size))
+        return axes and f"in training, axes {', '.join(map(str, axes))}"
 
     def _compile_status(self) -> str:
         if self._do_i_compile():
