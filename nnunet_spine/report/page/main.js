@@ -7,6 +7,7 @@ drawCases();
 drawRules();
 setUpCases();
 document.documentElement.dataset.ready = "table";
+performance.mark("table");
 requestAnimationFrame(() => setTimeout(() => {
   drawDistributions();
   document.documentElement.dataset.ready = "all";

@@ -22,7 +22,7 @@ async function sliceView(entry) {
   const maps = ["reference", "prediction"].filter((name) => entry.maps.includes(name));
   const [library, ...buffers] = await Promise.all([loadNiivue(), ...["image", ...maps].map((name) => inflatedBlob(`${name}-${entry.index}`))]);
   const canvas = el("canvas", { tabindex: "0", class: "slices", "aria-label": `Slices of ${entry.case}` });
-  const place = el("p", { class: "place-mm", role: "status" });
+  const place = el("p", { class: "stage-foot place-mm", role: "status" });
   const state = { map: maps.at(-1), opacity: 0.45 };
   let viewer;
 

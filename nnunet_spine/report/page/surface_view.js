@@ -28,7 +28,7 @@ function meshViewer(entry, sets, panels, controls, extras = []) {
   const tooltip = el("div", { class: "tooltip", hidden: true });
   const names = el("div", { class: "names" });
   const titles = el("div", { class: "panel-titles", "aria-hidden": "true" }, panels.map((panel) => el("span", {}, panel.title)));
-  const area = el("div", { class: "canvas-area" }, canvas, titles, names, tooltip, ...extras);
+  const area = el("div", { class: "canvas-area" }, canvas, titles, names, tooltip);
   const drawn = panels.flatMap((panel) => sets[panel.set]);
   const { center, halfHeight, halfWidth } = extentOf(drawn);
   const pose = { angle: VIEWPOINTS.oblique[1], tilt: 0.12, zoom: 1, shift: [0, 0] };
@@ -78,22 +78,22 @@ function meshViewer(entry, sets, panels, controls, extras = []) {
   // Names at the left of each panel, at the heights of their vertebrae, moved apart where they would overlap.
   function placeNames() {
     const [width, height] = [canvas.clientWidth / panels.length, canvas.clientHeight];
-    const gap = 17;
     const aside = halfWidth / camera.mmPerPx / devicePixelRatio + NAMES_PX;
+    const [top, bottom] = [34, height - 12];
     panels.forEach((panel, i) => {
       const own = labels.filter((label) => label.panel === i);
       for (const label of own) {
         const d = label.mesh.center.map((value, axis) => value - center[axis]);
         label.y = height / 2 - dot(camera.rows[1], d) / camera.mmPerPx / devicePixelRatio - pose.shift[1];
         label.node.setAttribute("aria-pressed", String(!renderer.hidden.has(label.mesh.level)));
+        label.node.style.visibility = label.y < 0 || label.y > height ? "hidden" : "visible";
       }
-      own.sort((a, b) => a.y - b.y);
-      own.forEach((label, k) => { if (k) label.y = Math.max(label.y, own[k - 1].y + gap); });
-      own.forEach((label) => {
-        const x = Math.max(8, width / 2 + pose.shift[0] - aside);
-        label.node.style.transform = `translate(${i * width + x}px, ${label.y - 9}px)`;
-        label.node.style.visibility = label.y < 30 || label.y > height - 12 ? "hidden" : "visible";
-      });
+      const seen = own.filter((label) => label.y >= 0 && label.y <= height).sort((a, b) => a.y - b.y);
+      const gap = Math.min(17, (bottom - top) / Math.max(1, seen.length - 1));
+      seen.forEach((label, k) => { label.y = Math.max(label.y, k ? seen[k - 1].y + gap : top); });
+      seen.toReversed().forEach((label, k, up) => { label.y = Math.min(label.y, k ? up[k - 1].y - gap : bottom); });
+      const x = Math.max(8, width / 2 + pose.shift[0] - aside);
+      for (const label of seen) label.node.style.transform = `translate(${i * width + x}px, ${label.y - 9}px)`;
     });
   }
 
@@ -113,7 +113,10 @@ function meshViewer(entry, sets, panels, controls, extras = []) {
   bindGestures(canvas, pose, redraw, hover, () => { tooltip.hidden = true; });
   const watcher = new ResizeObserver(redraw);
   return {
-    nodes: [el("div", { class: "stage-bar" }, turnTo, ...controls, showAll), area],
+    nodes: [
+      el("div", { class: "stage-bar" }, turnTo, ...controls, showAll), area,
+      el("div", { class: "stage-foot" }, el("p", {}, "Drag to turn, wheel or pinch to zoom, Shift and drag to move"), ...extras),
+    ],
     start() {
       renderer = new Renderer(canvas, sets);
       watcher.observe(canvas);
