@@ -11,6 +11,8 @@ COMMANDS = (
     "phantom",
     "convert",
     "plan",
+    "crop",
+    "paste",
     "evaluate",
     "report",
     "attention",

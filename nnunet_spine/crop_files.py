@@ -1,0 +1,105 @@
+"""Crops of single vertebrae as files: cut around centres, predicted by nnU-Net, pasted back into the scan.
+
+A crop of case `a` around L3 is `a_L3_0000.nii.gz`; what nnU-Net predicts for it with `--save_probabilities` is
+`a_L3.nii.gz` and `a_L3.npz`. Its header says where it belongs, so nothing else has to be kept.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from nnunet_spine import centroids, crops
+from nnunet_spine.anatomy import BY_NAME, BY_NNUNET_ID, NAMES
+from nnunet_spine.errors import InputError
+from nnunet_spine.files import open_nifti, read_json, read_nifti, write_nifti
+from nnunet_spine.geometry import to_world
+
+IMAGE_ENDING = "_0000.nii.gz"
+
+
+def scans_in(folder: str | Path) -> dict[str, Path]:
+    """Case -> image, named as nnU-Net wants them.
+
+    Raises:
+        InputError: none there.
+    """
+    files = [f for f in sorted(Path(folder).glob(f"*{IMAGE_ENDING}")) if not f.name.startswith(".")]
+    if not files:
+        raise InputError(f"no images (CASE{IMAGE_ENDING})", "check the path and the names", folder)
+    return {file.name.removesuffix(IMAGE_ENDING): file for file in files}
+
+
+def read_centres(folder: str | Path, case: str) -> dict[str, tuple[float, float, float]]:
+    """Level name -> body centre in world mm, from `CASE.json` (as the converters write it) or the mask `CASE.nii.gz`.
+
+    Raises:
+        InputError: neither is there, or it cannot be used.
+    """
+    points, mask = Path(folder) / f"{case}.json", Path(folder) / f"{case}.nii.gz"
+    if points.is_file():
+        content = read_json(points)
+        try:
+            return {v["name"]: tuple(map(float, v["body_centre_mm"])) for v in content["vertebrae"]}
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError("not a centroid file of nnunet-spine convert", "give a mask instead", points) from error
+    if not mask.is_file():
+        raise InputError(f"neither {points.name} nor {mask.name}", "give centres or a mask for each scan", folder)
+    labels, affine = read_nifti(mask)
+    measured = centroids.measure(labels, affine)
+    if unknown := sorted(measured.keys() - BY_NNUNET_ID.keys()):
+        raise InputError(f"label {unknown[0]} is no vertebra", "give masks with nnU-Net ids", mask)
+    return {BY_NNUNET_ID[value].name: point.body_mm for value, point in measured.items()}
+
+
+def cut(case: str, scan: Path, centres: Path, out: Path, levels: Sequence[str] = NAMES) -> list[str]:
+    """Write the crops of one scan; returns the names of their levels.
+
+    Raises:
+        InputError: unreadable scan or centres.
+        WriteError: the crops cannot be written.
+    """
+    wanted = {name: centre for name, centre in read_centres(centres, case).items() if name in levels}
+    header = open_nifti(scan)
+    slices = crops.slices_of_crops(header.shape, header.affine, wanted.values())
+    image, affine = read_nifti(scan, slices)
+    affine = crops.shifted(affine, (slice(0, None), slice(0, None), slices))
+    for name, centre in wanted.items():
+        target = out / f"{case}_{name}{IMAGE_ENDING}"
+        write_nifti(target, crops.crop_image(image, affine, centre), crops.crop_affine(centre))
+    return list(wanted)
+
+
+def predicted_crops(folder: str | Path, case: str) -> Iterator[crops.PredictedCrop]:
+    """What nnU-Net predicted for the crops of one scan, one at a time.
+
+    Raises:
+        InputError: a prediction without probabilities, or of other crops.
+    """
+    for name in NAMES:
+        file = Path(folder) / f"{case}_{name}.nii.gz"
+        if not file.is_file():
+            continue
+        archive = file.with_name(f"{case}_{name}.npz")
+        if not archive.is_file():
+            raise InputError("no such file", "predict with --save_probabilities", archive)
+        with np.load(archive) as content:
+            probabilities = content["probabilities"]
+        if probabilities.shape != (2, *crops.CROP_SHAPE[::-1]):
+            found = f"probabilities of shape {probabilities.shape}"
+            raise InputError(found, "predict crops of nnunet-spine crop, with a model of single vertebrae", archive)
+        centre = to_world(open_nifti(file).affine, (np.array(crops.CROP_SHAPE) - 1) / 2)
+        # (2, z, y, x) in RAS -> vertebra (x, y, z)
+        yield crops.PredictedCrop(BY_NAME[name].nnunet_id, tuple(centre), probabilities[1].transpose(2, 1, 0))
+
+
+def paste_back(case: str, scan: Path, predictions: str | Path) -> tuple[np.ndarray, np.ndarray]:
+    """Label mask (nnU-Net ids) of a scan from its predicted crops, and its affine; overlaps go to the more probable.
+
+    Raises:
+        InputError: no predicted crops of this scan, or unusable ones.
+    """
+    if not any((Path(predictions) / f"{case}_{name}.nii.gz").is_file() for name in NAMES):
+        raise InputError(f"no predicted crops of {case}", f"expected files like {case}_L3.nii.gz", predictions)
+    image = open_nifti(scan)
+    return crops.paste(predicted_crops(predictions, case), image.shape, image.affine), image.affine

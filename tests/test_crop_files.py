@@ -1,0 +1,87 @@
+"""Crops as files: cut around centres and pasted back through the layout of nnU-Net's predictions."""
+
+import numpy as np
+import pytest
+from verse_tree import run_convert, subject
+
+from nnunet_spine import cli
+from nnunet_spine.crops import CROP_SHAPE
+from nnunet_spine.files import read_nifti, write_nifti
+from nnunet_spine.geometry import spacing_mm
+
+
+@pytest.fixture
+def dataset(tmp_path, nnunet_folders):
+    """Test scans d (PIR) and e with L1 to L3, and their labels and centroids."""
+    root = tmp_path / "v"
+    for name, codes in (("d", "PIR"), ("e", "")):
+        subject(root / "test", name, codes=codes)
+    subject(root / "training", "a")
+    run_convert("verse", root, "-d", "710")
+    return nnunet_folders["nnUNet_raw"] / "Dataset710_VerSe"
+
+
+def cut(dataset, out, centres="centroidsTs", *options) -> int:
+    arguments = ["-i", str(dataset / "imagesTs"), "-c", str(dataset / centres), "-o", str(out)]
+    return cli.main(["crop", "--quiet", *arguments, *options])
+
+
+def predict(crops, out):
+    """What nnU-Net would write for crops: bone within 8 mm of the middle along z is this vertebra."""
+    out.mkdir()
+    for file in crops.iterdir():
+        image, affine = read_nifti(file)
+        name = file.name.removesuffix("_0000.nii.gz")
+        middle = np.abs(np.indices(CROP_SHAPE)[2] - (CROP_SHAPE[2] - 1) / 2) < 8
+        probability = np.where((image > 200) & middle, 0.9, 0.1).astype(np.float32)
+        stored = probability.transpose(2, 1, 0)  # nnU-Net's reader: z, y, x
+        np.savez_compressed(out / f"{name}.npz", probabilities=np.stack([1 - stored, stored]))
+        write_nifti(out / f"{name}.nii.gz", (probability > 0.5).astype(np.uint8), affine)
+
+
+def paste(dataset, predicted, out) -> int:
+    return cli.main(["paste", "--quiet", "-p", str(predicted), "-i", str(dataset / "imagesTs"), "-o", str(out)])
+
+
+@pytest.mark.parametrize("centres", ["centroidsTs", "labelsTs"])
+def test_from_scans_to_crops_to_masks(dataset, tmp_path, centres):
+    assert cut(dataset, tmp_path / "crops", centres) == 0
+    names = sorted(p.name for p in (tmp_path / "crops").iterdir())
+    assert names == [f"{case}_L{n}_0000.nii.gz" for case in "de" for n in (1, 2, 3)]
+    predict(tmp_path / "crops", tmp_path / "predicted")
+    assert paste(dataset, tmp_path / "predicted", tmp_path / "out") == 0
+    for case in "de":
+        found, affine = read_nifti(tmp_path / "out" / f"{case}.nii.gz")
+        truth, truth_affine = read_nifti(dataset / "labelsTs" / f"{case}.nii.gz")
+        np.testing.assert_allclose(affine, truth_affine, atol=1e-5)
+        assert found.shape == truth.shape
+        for value in (20, 21, 22):
+            overlap = 2 * np.count_nonzero((found == value) & (truth == value))
+            assert overlap / (np.count_nonzero(found == value) + np.count_nonzero(truth == value)) > 0.85
+
+
+def test_only_some_levels(dataset, tmp_path):
+    assert cut(dataset, tmp_path / "crops", "centroidsTs", "--levels", "L2") == 0
+    image, affine = read_nifti(tmp_path / "crops" / "d_L2_0000.nii.gz")
+    assert image.shape == CROP_SHAPE
+    np.testing.assert_allclose(spacing_mm(affine), 1)
+    assert cut(dataset, tmp_path / "crops", "centroidsTs", "--levels", "L9") == 2
+
+
+def test_a_scan_without_centres_or_predictions_fails_alone(dataset, tmp_path, capsys):
+    (dataset / "centroidsTs" / "d.json").unlink()
+    assert cut(dataset, tmp_path / "crops") == 1
+    assert "d: " in (error := capsys.readouterr().err)
+    assert "neither d.json nor d.nii.gz" in error
+    predict(tmp_path / "crops", tmp_path / "predicted")
+    assert paste(dataset, tmp_path / "predicted", tmp_path / "out") == 1
+    assert "no predicted crops of d" in capsys.readouterr().err
+    assert (tmp_path / "out" / "e.nii.gz").is_file()
+
+
+def test_probabilities_are_asked_for(dataset, tmp_path, capsys):
+    cut(dataset, tmp_path / "crops")
+    predict(tmp_path / "crops", tmp_path / "predicted")
+    (tmp_path / "predicted" / "e_L2.npz").unlink()
+    assert paste(dataset, tmp_path / "predicted", tmp_path / "out") == 1
+    assert "e_L2.npz: no such file. Predict with --save_probabilities" in capsys.readouterr().err
