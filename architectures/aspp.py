@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
@@ -14,7 +15,7 @@ class ASPP(nn.Module):
     """Context of several reaches: a 1^d convolution, dilated 3^d convolutions and the mean of the map, then a mix.
 
     Each branch has batch normalisation and ReLU; the branches are concatenated, mixed by a 1^d convolution and dropped
-    out. In training, a batch of one image has nothing to normalise the pooled branch by, which PyTorch refuses.
+    out. A batch of one image has nothing to normalise the pooled branch by; its running statistics serve then.
 
     Source: Chen et al., DeepLabv3; dilations and channels as Hempe & Heinrich.
 
@@ -54,7 +55,14 @@ class ASPP(nn.Module):
         """Maps (B, in_channels, ...) to (B, out_channels, ...) of the same size."""
         mean = x.mean(dim=tuple(range(2, x.dim())), keepdim=True)  # (B, in_channels, 1, ...)
         maps = [branch(x) for branch in self.branches]
-        return self.mix(torch.cat([*maps, self.pooled(mean).expand_as(maps[0])], 1))
+        return self.mix(torch.cat([*maps, self._pool(mean).expand_as(maps[0])], 1))
+
+    def _pool(self, mean: Tensor) -> Tensor:
+        convolution, norm, nonlinearity = self.pooled
+        if len(mean) > 1 or isinstance(norm, nn.SyncBatchNorm):
+            return self.pooled(mean)
+        statistics = norm.running_mean, norm.running_var, norm.weight, norm.bias
+        return nonlinearity(F.batch_norm(convolution(mean), *statistics, training=False, eps=norm.eps))
 
     def compute_conv_feature_map_size(self, input_size: Sequence[int]) -> int:
         """Elements of the outputs of all convolutions, the unit of `PlainConvUNet`; the pooled branch is left out."""

@@ -29,6 +29,8 @@ SAGITTAL_FIRST = [2, 0, 1]
 REORIENTING_READERS = ("NibabelIOWithReorient", "SimpleITKIOWithReorient")
 CPU_SPACING_MM = (4.0, 4.0, 4.0)
 CPU_MEMORY_GB = 0.18
+WHOLE_VOLUME_PATCH = (128, 128, 128)
+WHOLE_VOLUME_SPACING_MM = 1.5
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class PlanOptions:
         spacing_mm: target spacing cranio-caudal, antero-posterior, left-right; None for the data's median.
         patch_size: voxels cranio-caudal, antero-posterior, left-right, whatever the memory; the 2d configuration takes
             its slices' axes. None leaves it to nnU-Net.
+        whole_volume: without `spacing_mm`, choose the spacing so that the largest scan fits `patch_size`, along each
+            axis for itself and not below 1.5 mm; and plan no second resolution.
         sagittal: slices of the 2d configuration are sagittal whatever the spacing.
         cpu: small network and patch for training in minutes on a few CPU cores.
     """
@@ -49,6 +53,7 @@ class PlanOptions:
     architecture_kwargs: Mapping[str, Any] = field(default_factory=dict)
     spacing_mm: tuple[float, float, float] | None = None
     patch_size: tuple[int, int, int] | None = None
+    whole_volume: bool = False
     sagittal: bool = False
     cpu: bool = False
 
@@ -63,6 +68,7 @@ class SpinePlanner(ExperimentPlanner):
         if self.options.cpu:
             self.UNet_base_num_features = 12
             self.UNet_max_features_2d = self.UNet_max_features_3d = 128
+        if self.options.cpu or self.options.whole_volume:
             # Whole phantoms and torsos fit one patch at the coarse spacing, so one resolution is enough.
             self.lowres_creation_threshold = 0
         reader = self.determine_reader_writer().__name__
@@ -72,6 +78,13 @@ class SpinePlanner(ExperimentPlanner):
                 'set "overwrite_image_reader_writer": "NibabelIOWithReorient" in dataset.json',
                 self.raw_dataset_folder,
             )
+
+    def determine_fullres_target_spacing(self) -> np.ndarray:
+        if not self.options.whole_volume or self.overwrite_target_spacing is not None:
+            return super().determine_fullres_target_spacing()
+        fingerprint = self.dataset_fingerprint
+        extents_mm = np.multiply(fingerprint["spacings"], fingerprint["shapes_after_crop"])
+        return np.maximum(extents_mm.max(0) / self.options.patch_size, WHOLE_VOLUME_SPACING_MM)
 
     def determine_transpose(self) -> tuple[list[int], list[int]]:
         if not self.options.sagittal:

@@ -45,6 +45,13 @@ def test_any_image_size(size):
     torch.testing.assert_close(logits, net(padded)[(..., *(slice(n) for n in size))])
 
 
+def test_a_batch_of_one_trains():
+    net = network(num_classes=2)
+    logits = net(torch.randn(1, 1, 16, 16, 16))
+    logits.square().mean().backward()
+    assert all(p.grad.isfinite().all() for p in net.parameters())
+
+
 def test_checkpointing_changes_neither_gradients_nor_statistics():
     image = torch.randn(2, 1, 16, 16, 16, generator=torch.Generator().manual_seed(1))
     plain, checkpointed = network(dropout=0.0), network(dropout=0.0, checkpointing=True)

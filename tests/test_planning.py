@@ -123,6 +123,29 @@ def test_every_trainer_follows_stock_plans(planned, trainer, configuration):
         assert tuple(finest.shape[2:]) == tuple(manager.get_configuration(configuration).patch_size)
 
 
+def test_whole_volume_shows_the_largest_scan_in_one_patch(planned, capsys):
+    file = planned / "nnUNet_preprocessed" / "Dataset005_Boxes" / "dataset_fingerprint.json"
+    content = read_json(file)
+    spacings, shapes = [[3.0, 0.9, 0.9], [1.0, 1.0, 2.0]], [[96, 200, 224], [500, 150, 80]]
+    write_json(file, {**content, "spacings": spacings, "shapes_after_crop": shapes})
+    command = ["plan", "-d", "5", "-tr", "MobileASPPTrainer", "--whole-volume", "-p", "Whole"]
+    try:
+        assert cli.main(command) == 0
+        plans = read_json(file.parent / "Whole.json")
+        assert cli.main([*command, "--patch", "64", "64", "96", "--spacing", "2"]) == 0
+        smaller = read_json(file.parent / "Whole.json")["configurations"]["3d_fullres"]
+    finally:
+        write_json(file, content)
+    whole = plans["configurations"]["3d_fullres"]
+    assert whole["patch_size"] == [128, 128, 128]
+    # 500 mm, 180 mm and 201.6 mm over 128 voxels, but not below 1.5 mm; the coarsest axis comes first
+    np.testing.assert_allclose(whole["spacing"], [500 / 128, 1.5, 201.6 / 128])
+    assert set(plans["configurations"]) == {"2d", "3d_fullres"}
+    assert smaller["spacing"] == [2.0, 2.0, 2.0]
+    assert smaller["patch_size"] == [64, 64, 96]
+    assert "patch 128 x 128 x 128" in capsys.readouterr().out
+
+
 def test_sagittal_needs_a_reorienting_reader(planned):
     file = planned / "nnUNet_raw" / "Dataset005_Boxes" / "dataset.json"
     content = read_json(file)

@@ -8,9 +8,11 @@ from .attention import AttentionTrainer
 from .convlstm import ConvLSTMTrainer
 from .global_conv import GlobalConvTrainer
 from .hybrid_2d3d import Hybrid2D3DTrainer
+from .mobile_aspp import MobileASPPTrainer
 
 TRAINERS: dict[str, type[SpineTrainer]] = {
-    t.__name__: t for t in (SpineTrainer, ConvLSTMTrainer, AttentionTrainer, Hybrid2D3DTrainer, GlobalConvTrainer)
+    t.__name__: t
+    for t in (SpineTrainer, ConvLSTMTrainer, AttentionTrainer, Hybrid2D3DTrainer, MobileASPPTrainer, GlobalConvTrainer)
 }
 """Every trainer by name. Being listed here is what makes a trainer public and tested."""
 
@@ -20,6 +22,7 @@ __all__ = [
     "ConvLSTMTrainer",
     "GlobalConvTrainer",
     "Hybrid2D3DTrainer",
+    "MobileASPPTrainer",
     "SpineTrainer",
     "get_trainer",
 ]

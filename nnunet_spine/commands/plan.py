@@ -30,6 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--spacing 1); unset: what fits the memory",
     )
     parser.add_argument(
+        "--whole-volume",
+        action="store_true",
+        help="patches that show the whole of the largest scan: 128 voxels (or --patch) along each axis, at 1.5 mm or "
+        "as much coarser as it takes (or --spacing)",
+    )
+    parser.add_argument(
         "--sagittal", action="store_true", help="slices of the 2d configuration are sagittal whatever the spacing"
     )
     parser.add_argument("--gpu-memory", type=float, default=8.0, metavar="GB", help="memory of the GPU to plan for")
@@ -47,15 +53,16 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(f"--patch {' '.join(map(str, args.patch))}; expected three numbers of at least 8")
     if args.gpu_memory <= 0:
         raise InputError(f"--gpu-memory {args.gpu_memory:g}; expected a positive number of GB")
-    from nnunet_spine.planning import CPU_MEMORY_GB, CPU_SPACING_MM, PlanOptions, plan_dataset
+    from nnunet_spine.planning import CPU_MEMORY_GB, CPU_SPACING_MM, WHOLE_VOLUME_PATCH, PlanOptions, plan_dataset
     from nnunet_spine.trainers import get_trainer
 
     trainer = get_trainer(args.trainer)
     options = PlanOptions(
         architecture=trainer.architecture,
         architecture_kwargs=trainer.architecture_kwargs,
-        spacing_mm=spacing_mm or (CPU_SPACING_MM if args.cpu else None),
-        patch_size=tuple(args.patch) if args.patch else None,
+        spacing_mm=spacing_mm or (CPU_SPACING_MM if args.cpu and not args.whole_volume else None),
+        patch_size=tuple(args.patch) if args.patch else WHOLE_VOLUME_PATCH if args.whole_volume else None,
+        whole_volume=args.whole_volume,
         sagittal=args.sagittal,
         cpu=args.cpu,
     )

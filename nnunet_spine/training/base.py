@@ -9,23 +9,30 @@ names back). Differences from stock nnU-Net that hold for every trainer:
 - Dummy-2D augmentation needs anisotropic spacing, not just a narrow patch: spine patches are narrow by anatomy.
 """
 
+import math
 import pydoc
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
+from batchgeneratorsv2.transforms.spatial.mirroring import MirrorTransform
+from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from nnunetv2.configuration import ANISO_THRESHOLD
 from nnunetv2.training.data_augmentation.compute_initial_patch_size import get_patch_size
 from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
+from torch import distributed as dist
 from torch import nn
 
 from nnunet_spine.errors import InputError
 from nnunet_spine.losses import LOSSES
 from nnunet_spine.training.adversarial import adversarial_train_step
+from nnunet_spine.training.affine import AffineTransform
 from nnunet_spine.training.augmentation import Ranges, adjust
 from nnunet_spine.training.centred import CentredCases
+from nnunet_spine.training.class_weights import class_weights_of_cases
 from nnunet_spine.training.networks import network_from_plans
 from nnunet_spine.training.recipes import Option
 from nnunet_spine.training.schedules import Schedule
@@ -63,8 +70,9 @@ class SpineTrainer(nnUNetTrainer):
         loss_kwargs: options of that loss.
         optimizer_name, initial_lr, weight_decay, lr_schedule: "SGD" (momentum 0.99), "Adam" or "AdamW"; "poly",
             "constant" or "plateau".
-        augmentation: "nnunet", "spatial" (of nnU-Net's only rotation and scaling, and contrast if it has a range) or
-            "none".
+        augmentation: "nnunet", "spatial" (of nnU-Net's only rotation and scaling, and contrast if it has a range),
+            "affine" (random affine maps alone) or "none".
+        training_flips: mirror along all axes in training; never at prediction.
         max_rotation_deg: limit for rotation in augmentation, per axis.
         scaling_range: factors of scaling in augmentation, for each axis on its own; None is nnU-Net's.
         contrast_range: factors of contrast in augmentation; None is nnU-Net's.
@@ -96,6 +104,7 @@ class SpineTrainer(nnUNetTrainer):
     weight_decay = 3e-5
     lr_schedule: ClassVar[str] = "poly"
     augmentation: ClassVar[str] = "nnunet"
+    training_flips: ClassVar[bool] = False
     max_rotation_deg: ClassVar[float] = 30.0
     scaling_range: ClassVar[tuple[float, float] | None] = None
     contrast_range: ClassVar[tuple[float, float] | None] = None
@@ -131,6 +140,7 @@ class SpineTrainer(nnUNetTrainer):
         self.enable_deep_supervision = (
             self.deep_supervision and len(self.configuration_manager.pool_op_kernel_sizes) > 2
         )
+        self.class_weights: tuple[float, ...] | None = None
         self._check_labels()
 
     def _check_labels(self) -> None:
@@ -205,11 +215,13 @@ class SpineTrainer(nnUNetTrainer):
     def _build_loss(self) -> nn.Module:
         if self.loss_name is None:
             return super()._build_loss()
+        class_weights = {"class_weights": self.class_weights} if self._loss_uses_class_weights else {}
         loss = LOSSES[self.loss_name](
             regions=self.label_manager.has_regions,
             ignore_label=self.label_manager.ignore_label,
             batch_dice=self.configuration_manager.batch_dice,
             ddp=self.is_ddp,
+            **class_weights,
             **self.loss_kwargs,
         )
         if not self.enable_deep_supervision:
@@ -218,6 +230,49 @@ class SpineTrainer(nnUNetTrainer):
         # The coarsest output is not used, as in nnU-Net; uncompiled DDP insists on a gradient for every parameter.
         weights[-1] = 1e-6 if self.is_ddp and not self._do_i_compile() else 0.0
         return DeepSupervisionWrapper(loss, [w / sum(weights) for w in weights])
+
+    @property
+    def _loss_uses_class_weights(self) -> bool:
+        return self.loss_name is not None and LOSSES[self.loss_name].uses_class_weights
+
+    def on_train_start(self) -> None:
+        if not self.was_initialized:
+            self.initialize()
+        if self._loss_uses_class_weights and self.class_weights is None:
+            self._use_class_weights(self._count_class_weights())
+        super().on_train_start()
+
+    def _count_class_weights(self) -> tuple[float, ...]:
+        """Class weights of the training cases; one process counts, all get its result."""
+        result = [None]
+        if self.local_rank == 0:
+            dataset, _ = super().get_tr_and_val_datasets()  # whole cases
+            result = [class_weights_of_cases(dataset, self.label_manager, self.print_to_log_file)]
+        if self.is_ddp:
+            dist.broadcast_object_list(result)
+        return result[0]
+
+    def _use_class_weights(self, class_weights: tuple[float, ...]) -> None:
+        self.class_weights = class_weights
+        self.print_to_log_file("class weights:", [round(weight, 3) for weight in class_weights])
+        self.loss = self._build_loss()
+
+    def save_checkpoint(self, filename: str) -> None:
+        super().save_checkpoint(filename)
+        if self.class_weights is not None and self.local_rank == 0 and not self.disable_checkpointing:
+            # nnU-Net's list of entries is fixed, so they are added to the file it wrote.
+            checkpoint = torch.load(filename, map_location="cpu", weights_only=False)
+            torch.save({**checkpoint, "class_weights": self.class_weights}, f"{filename}.part")
+            Path(f"{filename}.part").replace(filename)
+
+    def load_checkpoint(self, filename_or_checkpoint: dict | str) -> None:
+        super().load_checkpoint(filename_or_checkpoint)
+        if self._loss_uses_class_weights:
+            checkpoint = filename_or_checkpoint
+            if isinstance(checkpoint, str):
+                checkpoint = torch.load(checkpoint, map_location="cpu", weights_only=False)
+            if checkpoint.get("class_weights") is not None:
+                self._use_class_weights(checkpoint["class_weights"])
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, Schedule]:
         optimizer = OPTIMIZERS[self.optimizer_name](self.network.parameters(), self.initial_lr, self.weight_decay)
@@ -234,19 +289,25 @@ class SpineTrainer(nnUNetTrainer):
         self.inference_allowed_mirroring_axes = None
         patch_size, spacing_mm = self.configuration_manager.patch_size, self.configuration_manager.spacing
         dummy_2d = dummy_2d and spacing_mm[0] / min(spacing_mm) > ANISO_THRESHOLD
+        mirror_axes = self._mirror_axes(len(patch_size))
         if self.augmentation == "none":
-            return (0.0, 0.0), False, patch_size, None
+            return (0.0, 0.0), False, patch_size, mirror_axes
+        if self.augmentation == "affine":
+            # along an axis, three standard deviations of factor and shift together are 0.3
+            return (0.0, 0.0), False, [math.ceil(1.3 * n) for n in patch_size], mirror_axes
         limit = min(self.max_rotation_deg * torch.pi / 180, max(rotation))
         rotation = (-limit, limit)
         smallest = 1 / max(self.scaling_range) if self.scaling_range else 0.85  # a factor above 1 shrinks
         initial_patch_size = get_patch_size(patch_size, rotation, rotation, rotation, (smallest, 1.25))
         if dummy_2d:
             initial_patch_size[0] = patch_size[0]
-        return rotation, dummy_2d, initial_patch_size, self._mirror_axes(len(patch_size))
+        return rotation, dummy_2d, initial_patch_size, mirror_axes
 
     def _mirror_axes(self, dimension: int) -> tuple[int, ...] | None:
         if self.augmentation == "none":
             return None
+        if self.training_flips:
+            return tuple(range(dimension))
         order = list(self.plans_manager.transpose_forward)[-dimension:]  # of z, y, x; a slice lacks the first
         if self.left_right_flips and 2 in order and self.plans_manager.plans["image_reader_writer"] == _RAS_READER:
             return (order.index(2),)
@@ -271,15 +332,15 @@ class SpineTrainer(nnUNetTrainer):
 
     def get_dataloaders(self):
         # On the instance: nnU-Net calls the static method through `self`, and it cannot see the trainer.
-        without = self.augmentation == "none"
-        self.get_training_transforms = self._transforms_without_augmentation if without else self._adjusted_transforms
+        of_nnunet = self.augmentation in ("nnunet", "spatial")
+        self.get_training_transforms = self._adjusted_transforms if of_nnunet else self._own_transforms
         return super().get_dataloaders()
 
     def _adjusted_transforms(self, *args, **kwargs) -> BasicTransform:
         transforms = type(self).get_training_transforms(*args, **kwargs)
         return adjust(transforms, Ranges(self.scaling_range, self.contrast_range, self.augmentation == "nnunet"))
 
-    def _transforms_without_augmentation(
+    def _own_transforms(
         self,
         patch_size,
         rotation_for_DA,
@@ -292,9 +353,13 @@ class SpineTrainer(nnUNetTrainer):
         regions=None,
         ignore_label=None,
     ) -> BasicTransform:
-        return self.get_validation_transforms(
+        transforms = [AffineTransform(patch_size)] if self.augmentation == "affine" else []
+        if mirror_axes is not None:
+            transforms.append(MirrorTransform(allowed_axes=mirror_axes))
+        rest = self.get_validation_transforms(
             deep_supervision_scales, is_cascaded, foreground_labels, regions, ignore_label
         )
+        return ComposeTransforms([*transforms, rest])
 
     def set_deep_supervision_enabled(self, enabled: bool) -> None:
         if self.enable_deep_supervision:  # else the network was built without, and may have no decoder to tell

@@ -1,0 +1,57 @@
+"""Class weights from how often each class occurs in the training cases."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import numpy as np
+from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
+from nnunetv2.utilities.label_handling.label_handling import LabelManager
+
+LOWEST, HIGHEST = 0.1, 10.0
+
+
+def count_labels(segmentations: Iterable[np.ndarray], n_labels: int) -> np.ndarray:
+    """Voxels of each label over all segmentations (z, y, x); labels outside 0 to n_labels - 1 are left out."""
+    counts = np.zeros(n_labels, np.int64)
+    for segmentation in segmentations:
+        for plane in segmentation.reshape(len(segmentation), -1):  # bincount takes 8 bytes per voxel
+            counts += np.bincount(plane[(plane >= 0) & (plane < n_labels)].astype(np.intp), minlength=n_labels)
+    return counts
+
+
+def region_counts(label_counts: np.ndarray, regions: Sequence[int | Sequence[int]]) -> np.ndarray:
+    """Voxels of each region, a region being a label or several."""
+    return np.array([label_counts[np.atleast_1d(region)].sum() for region in regions])
+
+
+def weights_from_counts(counts: np.ndarray) -> tuple[float, ...]:
+    """Inverse square root of the counts N, divided by their mean and clipped to [0.1, 10]; 1 for classes never seen.
+
+    The mean is over the classes that were seen, before clipping. Hempe & Heinrich weigh rare classes more but leave the
+    formula open.
+    """
+    counts = np.asarray(counts, float)
+    seen = counts > 0
+    weights = np.ones(len(counts))
+    if seen.any():
+        inverse = 1 / np.sqrt(counts[seen])
+        weights[seen] = np.clip(inverse / inverse.mean(), LOWEST, HIGHEST)
+    return tuple(weights.tolist())
+
+
+def class_weights_of_cases(
+    dataset: nnUNetBaseDataset, labels: LabelManager, log: Callable[[str], None]
+) -> tuple[float, ...]:
+    """Class weights of preprocessed cases: one per label, background included, or one per region.
+
+    nnU-Net keeps places of each class, not their number, so all segmentations are read once, with progress in the log.
+    """
+
+    def segmentations() -> Iterator[np.ndarray]:
+        n_cases = len(dataset.identifiers)
+        for i, case in enumerate(dataset.identifiers):
+            if i % max(1, n_cases // 10) == 0:
+                log(f"counting labels for the class weights: {i} of {n_cases} cases")
+            yield np.asarray(dataset.load_case(case)[1][0])
+
+    counts = count_labels(segmentations(), max(labels.all_labels) + 1)
+    return weights_from_counts(region_counts(counts, labels.foreground_regions) if labels.has_regions else counts)

@@ -1,0 +1,71 @@
+"""MobileNet backbone with atrous spatial pyramid pooling [Hempe & Heinrich 2021]."""
+
+from typing import Any, ClassVar
+
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+from nnunet_spine.training.base import SpineTrainer
+from nnunet_spine.training.ct_ranges import ct_ranges
+from nnunet_spine.training.recipes import Option
+
+
+class MobileASPPTrainer(SpineTrainer):
+    """A light network that sees the whole volume at once, with weights for rare levels and for changes of label.
+
+    Meant for plans of `nnunet-spine plan --whole-volume`. The `paper` preset follows the source: Adam with 1e-3, 1500
+    iterations, random affine maps as the only augmentation, intensities in [-1, 1] and the weighted cross entropy
+    alone. The batch size is that of the plans (the source: 4). Intensities arrive clipped and normalised by nnU-Net; a
+    fixed first layer maps these bounds to [-1, 1].
+    """
+
+    summary = "MobileNet + ASPP for whole volumes, loss weighted by class and at changes of label"
+    citation = "Hempe & Heinrich 2021, public code vertebrae-segmentation-classification"
+    parameters = "1.28 M; 0.27 M with noaspp"
+    recommended = "3d_fullres"
+
+    architecture = "nnunet_spine.architectures.mobile_aspp.MobileASPPNet"
+    deep_supervision = False
+    loss_name = "DiceWeightedEdgeNLL"
+    rescale_intensities: ClassVar[bool] = False
+    presets: ClassVar[dict[str, dict[str, Any]]] = {
+        "nnunet": {},
+        "paper": {
+            "loss_name": "WeightedEdgeNLL",
+            "optimizer_name": "Adam",
+            "initial_lr": 1e-3,
+            "weight_decay": 0.0,
+            "lr_schedule": "constant",
+            "augmentation": "affine",
+            "num_epochs": 30,
+            "num_iterations_per_epoch": 50,
+            "rescale_intensities": True,
+        },
+    }
+    options = (
+        Option(
+            "noaspp",
+            "noaspp",
+            "no pyramid pooling: 0.27 M parameters, little context",
+            lambda: {"architecture_kwargs": {"aspp": False}},
+            "pyramid pooling",
+        ),
+        Option(
+            "flips",
+            "flips",
+            "mirror in training along all axes: the source's ablation, harmful to labels",
+            lambda: {"training_flips": True},
+            "flips",
+        ),
+        Option(
+            "checkpointing",
+            "checkpointing",
+            "recompute backbone and pyramid in the backward pass: less memory, more time",
+            lambda: {"architecture_kwargs": {"checkpointing": True}},
+            "checkpointing",
+        ),
+    )
+
+    @classmethod
+    def network_options(cls, plans_manager: PlansManager) -> dict[str, Any]:
+        options = super().network_options(plans_manager)
+        return {**options, "input_ranges": ct_ranges(plans_manager)} if cls.rescale_intensities else options
