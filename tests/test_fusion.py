@@ -2,6 +2,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from nnunet_spine import cli
+from nnunet_spine.files import read_json, read_nifti, write_json, write_nifti
 from nnunet_spine.fusion import (
     CaseScores,
     FusionParameters,
@@ -133,3 +135,91 @@ def test_the_mean_over_cases_decides():
 def test_bad_parameters(values):
     with pytest.raises(ValueError, match="expected sigma_mm >= 0"):
         FusionParameters(*values)
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A model folder with two validation cases, maps and references; the second case has no map."""
+    spine, cells = scan()
+    folder = tmp_path / "model"
+    write_json(folder / "dataset.json", {"labels": {"background": 0, "L1": 1, "L2": 2, "L3": 3}})
+    for case, codes in (("a", "RAS"), ("b", "PIR")):
+        write_nifti(folder / "fold_0" / "validation" / f"{case}.nii.gz", *reorient(with_blob(spine), AFFINE, codes))
+        write_nifti(tmp_path / "labels" / f"{case}.nii.gz", *reorient(spine, AFFINE, codes))
+    write_nifti(tmp_path / "maps" / "a_attention.nii.gz", cells, MAP_AFFINE)
+    return folder
+
+
+def fuse_arguments(model, *more: str) -> list[str]:
+    source, root = model / "fold_0" / "validation", model.parent
+    return ["fuse", "-i", str(source), "-a", str(root / "maps"), "-o", str(root / "out"), *more]
+
+
+def tune_arguments(model, *more: str) -> list[str]:
+    root = model.parent
+    return ["tune-fusion", "-m", str(model), "-a", str(root / "maps"), "-r", str(root / "labels"), *more]
+
+
+def test_commands_tune_and_fuse_and_list_what_failed(model, capsys):
+    assert cli.main(tune_arguments(model)) == 1
+    captured = capsys.readouterr()
+    assert "mean Dice 1.0000 on 1 cases" in captured.out
+    assert "\nb: " in captured.err.replace("\r", "\n")
+    assert "b_attention.nii.gz: no such file" in captured.err
+    tuned = read_json(model / "fusion.json")
+    assert (tuned["threshold"], tuned["mean_dice"], tuned["cases"]) == (0.05, 1.0, 1)
+    assert tuned["mean_dice_without_fusion"] < 1
+
+    assert cli.main(fuse_arguments(model, "--parameters", str(model / "fusion.json"))) == 1
+    captured = capsys.readouterr()
+    assert "1 of 2 cases" in captured.out
+    assert "b_attention.nii.gz: no such file" in captured.err
+    out = model.parent / "out"
+    assert [f.name for f in out.iterdir()] == ["a.nii.gz"]
+    fused, affine = read_nifti(out / "a.nii.gz")
+    np.testing.assert_array_equal(fused, scan()[0])
+    np.testing.assert_array_equal(affine, AFFINE)
+    assert fused.dtype == np.uint8
+
+
+def test_commands_without_failures(model, capsys):
+    (model / "fold_0" / "validation" / "b.nii.gz").unlink()
+    assert cli.main(tune_arguments(model)) == 0
+    assert cli.main(fuse_arguments(model, "--sigma", "4", "--threshold", "0.1")) == 0
+    assert "sigma 4 mm, threshold 0.1" in capsys.readouterr().out
+
+
+def test_command_warns_where_the_map_is_not_believed(model, capsys):
+    (model / "fold_0" / "validation" / "b.nii.gz").unlink()
+    write_nifti(model.parent / "maps" / "a_attention.nii.gz", np.zeros((3, 3, 3), np.float32), MAP_AFFINE)
+    assert cli.main(fuse_arguments(model)) == 0
+    assert "a: 100% of the foreground lies outside the map: left as it is" in capsys.readouterr().err
+    np.testing.assert_array_equal(read_nifti(model.parent / "out" / "a.nii.gz")[0], with_blob(scan()[0]))
+
+
+def test_references_of_another_grid_are_not_compared(model, capsys):
+    write_nifti(model.parent / "labels" / "a.nii.gz", scan()[0], np.eye(4))
+    assert cli.main(tune_arguments(model)) == 2
+    error = capsys.readouterr().err
+    assert "another grid than the segmentation" in error
+    assert "no case could be used" in error
+    assert not (model / "fusion.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--sigma", "-1"], "expected sigma_mm >= 0"),
+        (["--parameters", "{model}/fusion.json", "--sigma", "4"], "--parameters together with --sigma"),
+        (["--parameters", "{model}/dataset.json"], "no fusion parameters"),
+        (["--parameters", "{model}/nosuch.json"], "no such file"),
+        (["-a", "{model}/nosuch"], "no such folder"),
+        (["-i", "{model}"], "no segmentations"),
+        (["-o", "{model}/fold_0/validation"], "is the input folder"),
+    ],
+)
+def test_bad_arguments_are_one_line(model, capsys, more, message):
+    assert cli.main(fuse_arguments(model, *(word.format(model=model) for word in more))) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert message in error

@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
             if args.debug:
                 raise
             failed += 1
-            print(f"{case}: {error}", file=sys.stderr)
+            tqdm.write(f"{case}: {error}", file=sys.stderr)
     if not args.quiet:
         print(f"{len(cases) - failed} of {len(cases)} maps in {args.output}")
     return 1 if failed else 0

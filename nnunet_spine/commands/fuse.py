@@ -43,11 +43,11 @@ def run(args: argparse.Namespace) -> int:
             write_nifti(target / f"{case}.nii.gz", fused.segmentation, affine)
         except InputError as error:
             failed += 1
-            print(f"{case}: {error}", file=sys.stderr)
+            tqdm.write(f"{case}: {error}", file=sys.stderr)
             continue
         if fused.skipped:
             remark = f"{fused.outside:.0%} of the foreground lies outside the map: left as it is"
-            print(f"{case}: {remark}", file=sys.stderr)
+            tqdm.write(f"{case}: {remark}", file=sys.stderr)
     if not args.quiet:
         used = f"sigma {parameters.sigma_mm:g} mm, threshold {parameters.threshold:g}"
         print(f"{len(cases) - failed} of {len(cases)} cases in {target} ({used})")

@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
             scored = score_case(segmentation, affine, *read_nifti(attention), reference, ignore_label=ignore_label)
         except InputError as error:
             failed += 1
-            print(f"{case}: {error}", file=sys.stderr)
+            tqdm.write(f"{case}: {error}", file=sys.stderr)
             continue
         scores.append(scored)
     if not scores:
