@@ -3,8 +3,8 @@
     python -m benchmarks.evaluation [--shape 512 512 600] [--labels 26] [--rounds 5] [--peer-python PYTHON]
 
 One pair of label maps at 0.8 mm, phantom vertebrae at true size; the prediction is bent, one voxel too low, and every
-third vertebra eroded. In turn within one run, each way in a fresh process, timed without start and reading. CPU seconds
-are less disturbed by a busy machine:
+third vertebra eroded. In turn within one run, each way in a fresh process, timed after a run to warm up, without start
+and reading. CPU seconds are less disturbed by a busy machine:
 
 - ours: `score_case`, that is boxes, volumes, Dice, IoU, ASSD, HD, HD95, NSD, centres, both identification rules
 - panoptica: Dice, IoU, ASSD, HD, HD95, NSD, distance of centres, labels matched by name

@@ -51,7 +51,7 @@ def score_case(
     pred_mm = _centers(pred, affine, index, pred_at, settings.center)
     given = _points(reference_centers_mm or {})
     ref_mm = _centers(ref, affine, index, ref_at, settings.center) | given
-    distances = label_surface_distances(pred, ref, geometry.spacing_mm(affine))
+    distances = label_surface_distances(pred.shape, index, pred_at, ref_at, geometry.spacing_mm(affine))
     surfaces = {i: score_surfaces(*both, settings.nsd_tolerance_mm) for i, both in distances.items()}
     radius_mm = settings.identification_radius_mm
     found_as = {

@@ -38,16 +38,16 @@ def as_label_ids(array: np.ndarray) -> np.ndarray:
 
 
 def labelled_part(*maps: np.ndarray, affine: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
-    """The smallest box that holds all labels of all maps, copied, with the slowest axis in memory first.
+    """The smallest box that holds all labels of all maps, with the slowest axis in memory first.
 
     Returns:
-        The parts, (n0, n1, n2) each, without voxels where no map has labels; and their common affine.
+        Views, (n0, n1, n2) each, without voxels where no map has labels; and their common affine.
     """
     axes = np.argsort([-abs(stride) for stride in maps[-1].strides], kind="stable")
     maps, affine = [m.transpose(axes) for m in maps], np.asarray(affine, float)[:, [*axes, 3]]
     box = joint_box([box for m in maps if (box := geometry.bounding_box(m)) is not None])
     affine[:3, 3] = geometry.to_world(affine, [s.start for s in box])
-    return [np.ascontiguousarray(m[box]) for m in maps], affine
+    return [m[box] for m in maps], affine
 
 
 def label_boxes(labels: np.ndarray) -> dict[int, Box]:
@@ -75,8 +75,8 @@ def label_voxels(*maps: np.ndarray) -> tuple[np.ndarray, tuple[np.ndarray, ...]]
     labelled = maps[0] != 0
     for m in maps[1:]:
         labelled |= m != 0
-    at = np.flatnonzero(labelled)
-    return np.stack(np.unravel_index(at, labelled.shape), axis=1), tuple(m.ravel()[at] for m in maps)
+    index = np.unravel_index(np.flatnonzero(labelled), labelled.shape)
+    return np.stack(index).T, tuple(m[labelled] for m in maps)  # each axis contiguous
 
 
 def centres(index: np.ndarray, values: np.ndarray, weights: np.ndarray | None = None) -> dict[int, np.ndarray]:

@@ -14,6 +14,7 @@ from scipy.spatial import cKDTree
 
 from nnunet_spine.errors import InputError
 from nnunet_spine.scores.identification import ROUNDING_MM
+from nnunet_spine.scores.labels import label_voxels
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,9 @@ class SurfaceScore:
 def surface(mask: np.ndarray) -> np.ndarray:
     """Voxels of a 3-D mask with a face neighbour outside it, or at the edge of the array; bool, same shape."""
     padded = np.pad(np.ascontiguousarray(mask), 1)
+    at = np.flatnonzero(padded)
     out = np.zeros(padded.shape, bool)
-    out.ravel()[_surface_at(padded)] = True
+    out.ravel()[at[_at_surface(padded.ravel(), at, np.array(padded.strides) // padded.itemsize)]] = True
     return out[1:-1, 1:-1, 1:-1]
 
 
@@ -61,18 +63,20 @@ def surface_distances(
         raise InputError(f"masks of shape {mask_a.shape} and {mask_b.shape}; expected the same grid")
     if not (mask_a.any() and mask_b.any()):
         raise InputError("empty mask", "distances exist between two surfaces only")
-    return label_surface_distances(mask_a.astype(np.uint8), mask_b.astype(np.uint8), spacing_mm)[1]
+    index, values = label_voxels(mask_a.astype(np.uint8), mask_b.astype(np.uint8))
+    return label_surface_distances(mask_a.shape, index, *values, spacing_mm)[1]
 
 
 def label_surface_distances(
-    labels_a: np.ndarray, labels_b: np.ndarray, spacing_mm: Sequence[float]
+    shape: Sequence[int], index: np.ndarray, values_a: np.ndarray, values_b: np.ndarray, spacing_mm: Sequence[float]
 ) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-    """`surface_distances` of every label that both maps have.
+    """`surface_distances` of every label that two maps have in common.
 
-    Works on lists of surface voxels, not on a box per label, which one stray voxel would make as large as the scan.
+    Works on lists of voxels, not on a box per label, which one stray voxel would make as large as the scan.
 
     Args:
-        labels_a, labels_b: 3-D unsigned integers, same shape, 0 background.
+        shape: of the maps, three axes.
+        index, values_a, values_b: labelled voxels (n, 3) and their labels (n,), as of `label_voxels(a, b)`.
         spacing_mm: voxel size along the array axes.
 
     Returns:
@@ -80,19 +84,23 @@ def label_surface_distances(
     """
     spacing_mm = np.asarray(spacing_mm, float)
     offsets, lengths_mm = _ball(spacing_mm)
-    margin = [(n, n) for n in np.maximum(offsets.max(0), 1)]  # no step from a voxel leaves the array or wraps around
-    maps, at = [], []
-    for labels in (labels_a, labels_b):
-        padded = np.pad(np.ascontiguousarray(labels), margin)
-        outer = _surface_at(padded)
-        values = padded.ravel()[outer]
-        at.append({int(i): outer[values == i] for i in np.flatnonzero(np.bincount(values))})
-        maps.append(np.zeros_like(padded))
-        maps[-1].ravel()[outer] = values
-    steps = offsets @ (np.array(maps[0].strides) // maps[0].itemsize)
+    margin = np.maximum(offsets.max(0), 1)  # no step from a voxel leaves the array or wraps around
+    padded = np.array(shape) + 2 * margin
+    strides = np.array([padded[1] * padded[2], padded[2], 1])
+    at = index @ strides + margin @ strides
+    sides = []
+    for values in (values_a, values_b):
+        outer_map = np.zeros(padded, np.uint8)
+        own, flat = at[values != 0], outer_map.ravel()
+        flat[own] = values[values != 0]
+        outer = _at_surface(flat, own, strides)
+        flat[own[~outer]] = 0
+        own = own[outer]
+        sides.append((outer_map, {int(i): own[flat[own] == i] for i in np.flatnonzero(np.bincount(flat[own]))}))
+    steps = offsets @ strides
     rings = np.flatnonzero(np.diff(lengths_mm, append=np.inf) > ROUNDING_MM) + 1  # steps of equal length
     near = [(ring, float(lengths_mm[end - 1])) for ring, end in zip(np.split(steps, rings), rings, strict=False)]
-    (map_a, map_b), (at_a, at_b) = maps, at
+    (map_a, at_a), (map_b, at_b) = sides
     return {
         i: (
             _nearest_mm(at_a[i], at_b[i], map_b, near, spacing_mm),
@@ -102,16 +110,13 @@ def label_surface_distances(
     }
 
 
-def _surface_at(padded: np.ndarray) -> np.ndarray:
-    """Flat indices of voxels other than 0 with a face neighbour of another value; the outermost layer must be 0."""
-    flat = padded.ravel()
-    at = np.flatnonzero(flat != 0)
+def _at_surface(flat: np.ndarray, at: np.ndarray, strides: Sequence[int]) -> np.ndarray:
+    """Whether voxels of a raveled map have a face neighbour of another value; none may lie at the map's edge."""
     own, outer = flat[at], np.zeros(len(at), bool)
-    for stride in padded.strides:
-        step = stride // padded.itemsize
-        outer |= flat[at + step] != own
-        outer |= flat[at - step] != own
-    return at[outer]
+    for stride in strides:
+        outer |= flat[at + stride] != own
+        outer |= flat[at - stride] != own
+    return outer
 
 
 def _nearest_mm(
