@@ -24,7 +24,7 @@ class SurfaceScore:
     Attributes:
         assd_mm: mean over all voxels of both surfaces of the distance to the other.
         hd_mm: largest of these distances (Hausdorff).
-        hd95_mm: their 95th percentile, linear between ranks, both surfaces pooled, as in medpy. (MONAI
+        hd95_mm: their 95th percentile, linear between ranks, both surfaces pooled, as in medpy and panoptica. (MONAI
             takes the larger of the two directed percentiles, as a rule a larger number.)
         nsd: share of these distances within the tolerance (normalised surface Dice, in surface voxels).
     """
@@ -54,7 +54,7 @@ def surface_distances(
         spacing_mm: voxel size along the array axes.
 
     Returns:
-        mm from a to b (n_a,), and from b to a (n_b,), in the order of the voxels.
+        mm from a to b (n_a,), and from b to a (n_b,), in the order of `label_voxels`.
 
     Raises:
         InputError: other shapes, or an empty mask.
