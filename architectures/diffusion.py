@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 
 class AnisotropicDiffusion(nn.Module):
-    """Perona-Malik diffusion of a 2-D or 3-D image, in float32 and without gradients.
+    """Perona-Malik diffusion of a 2-D or 3-D image, in float32.
 
     Per step, I += time_step · Σ g(δ) δ over the differences δ to the direct neighbours, with
     g(δ) = exp(-δ² / (2 c² m)) and m the mean squared gradient magnitude of the image before the step. Differences far
@@ -37,9 +37,11 @@ class AnisotropicDiffusion(nn.Module):
             )
         self.steps, self.time_step, self.conductance = steps, time_step, conductance
 
-    @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
-        """Maps (B, C, *spatial) to float32 of the same shape."""
+        """Maps (B, C, *spatial) to float32 of the same shape.
+
+        There is nothing to learn, so a graph is only kept for images that want gradients (adversarial training).
+        """
         x = x.float()
         for _ in range(self.steps):
             x = self._step(x)

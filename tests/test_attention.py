@@ -178,6 +178,12 @@ def test_paper_preset_with_an_ignore_label(boxes):
         assert np.isfinite(trainer.logger.get_value(name, step=None)).all()
 
 
+def test_adversarial_training(boxes):
+    trainer = make("AttentionTrainer_fgsm_1epochs_1iters_1valiters")
+    trainer.run_training()
+    assert np.isfinite(trainer.logger.get_value("train_losses", step=None)).all()
+
+
 def test_network_follows_the_plans_order_of_axes(boxes):
     trainer = make()
     trainer.plans_manager.plans["transpose_forward"] = [0, 1, 2]
@@ -202,6 +208,8 @@ def test_what_it_cannot_do_is_said(boxes):
         make(configuration="2d").initialize()
     with pytest.raises(InputError, match=r"has its own loss\. Leave out Tversky"):
         make(f"{RECIPE}_Tversky").initialize()
+    with pytest.raises(InputError, match="needs classes"):
+        make(f"{RECIPE}_vat").initialize()
     trainer = make()
     trainer.plans_manager.plans["image_reader_writer"] = "SimpleITKIO"
     with pytest.raises(InputError, match="a reader that reorients"):

@@ -53,13 +53,22 @@ def test_constant_single_and_2d_images():
     assert AnisotropicDiffusion()(torch.randn(1, 1, 5, 6)).isfinite().all()
 
 
-def test_float32_without_gradients_under_autocast():
-    image = torch.randn(1, 1, 4, 4, 4).bfloat16().requires_grad_()
+def test_float32_without_parameters_under_autocast():
     with torch.autocast("cpu", torch.bfloat16):
-        result = AnisotropicDiffusion()(image)
+        result = AnisotropicDiffusion()(torch.randn(1, 1, 4, 4, 4).bfloat16())
     assert result.dtype == torch.float32
     assert not result.requires_grad
     assert list(AnisotropicDiffusion().state_dict()) == []
+
+
+def test_gradients_of_the_image_are_right():
+    image = torch.randn(1, 1, 3, 4, 3, dtype=torch.float64, requires_grad=True)
+    layer = AnisotropicDiffusion(steps=2, time_step=0.1)
+    (gradient,) = torch.autograd.grad(layer(image)[0, 0, 1, 2, 1], image)
+    moved = torch.randn_like(image)
+    with torch.no_grad():
+        change = layer(image + 1e-3 * moved)[0, 0, 1, 2, 1] - layer(image - 1e-3 * moved)[0, 0, 1, 2, 1]
+    assert change.item() / 2e-3 == pytest.approx((gradient * moved).sum().item(), rel=1e-2, abs=1e-3)
 
 
 @pytest.mark.parametrize("options", [{"steps": -1}, {"time_step": 0.0}, {"time_step": 0.5}, {"conductance": 0.0}])

@@ -95,8 +95,9 @@ def make(recipe: str, dataset: int = 1):
     return get_trainer_from_args(str(dataset), "3d_fullres", 0, recipe, PLANS, device=CPU)
 
 
-def test_paper_preset_trains(boxes):
-    trainer = make(f"Hybrid2D3DTrainer_paper_{SHORT}")
+@pytest.mark.parametrize("option", ["", "_fgsm"])
+def test_paper_preset_trains(boxes, option):
+    trainer = make(f"Hybrid2D3DTrainer_paper_{SHORT}{option}")
     trainer.run_training()
     assert np.isfinite(trainer.logger.get_value("train_losses", step=None)).all()
     assert isinstance(trainer.network.diffusion, AnisotropicDiffusion)

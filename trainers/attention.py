@@ -55,6 +55,8 @@ class AttentionTrainer(SagittalTrainer):
                 f"{type(self).__name__} cannot train {self.configuration_name}: its maps are three-dimensional",
                 "train 3d_fullres",
             )
+        if self.adversarial == "vat":
+            raise InputError(f"{type(self).__name__}: virtual adversarial training needs classes", "use fgsm or l2")
         super().initialize()
 
     @classmethod
