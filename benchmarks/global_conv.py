@@ -1,6 +1,6 @@
 """Cost of a training step's parts: weights on the boundary, and the adversarial term.
 
-    python -m benchmarks.global_conv [--plan crop volume] [--device cuda] [--amp] [--compile] [--rounds 7]
+    python -m benchmarks.global_conv [--plan crop half-crop volume] [--device cuda] [--amp] [--compile] [--rounds 7]
 
 All steps run in turn in one process, on one network and one batch, with nnU-Net's optimiser. Printed per plan: median
 time of a step and its ratio to the plain step within a round. The boundary is to cost at most 5 % of a step, the
@@ -44,6 +44,7 @@ def volume_network() -> nn.Module:
 
 PLANS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "crop": (crop_network, (64, 112, 96)),
+    "half-crop": (crop_network, (32, 64, 48)),
     "volume": (volume_network, (64, 64, 64)),
 }
 
@@ -128,7 +129,7 @@ def run(name: str, device: torch.device, *, amp: bool, compiled: bool, rounds: i
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--plan", nargs="+", choices=PLANS, default=list(PLANS))
+    parser.add_argument("--plan", nargs="+", choices=PLANS, default=["half-crop", "volume"])
     parser.add_argument("--device", default="cpu", type=torch.device)
     parser.add_argument("--amp", action="store_true", help="fp16 autocast, on a GPU")
     parser.add_argument("--compile", action="store_true", help="torch.compile the network")
