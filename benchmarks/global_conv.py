@@ -57,7 +57,9 @@ def labels(shape: tuple[int, ...], n_classes: int) -> torch.Tensor:
     return blocks
 
 
-def make_trainer(network: nn.Module, loss: nn.Module, device: torch.device, amp: bool) -> SimpleNamespace:
+def make_trainer(
+    network: nn.Module, loss: nn.Module, device: torch.device, amp: bool, compiled: bool
+) -> SimpleNamespace:
     """What a training step needs of a trainer."""
     return SimpleNamespace(
         network=network,
@@ -66,6 +68,7 @@ def make_trainer(network: nn.Module, loss: nn.Module, device: torch.device, amp:
         grad_scaler=torch.amp.GradScaler(device.type) if amp else None,
         device=device,
         is_ddp=False,
+        _do_i_compile=lambda: compiled,
         dataset_json={"channel_names": {"0": "CT"}},
         label_manager=SimpleNamespace(has_regions=False),
     )
@@ -99,7 +102,7 @@ def run(name: str, device: torch.device, *, amp: bool, compiled: bool, rounds: i
     runnable = torch.compile(network) if compiled else network
     data = torch.randn(1, 1, *patch_size, device=device)
     batch = {"data": data, "target": labels(patch_size, n_classes).to(device)}
-    plain, edge = (make_trainer(runnable, LOSSES[key](False), device, amp) for key in ("CE", "EdgeCE"))
+    plain, edge = (make_trainer(runnable, LOSSES[key](False), device, amp, compiled) for key in ("CE", "EdgeCE"))
     steps = {
         PLAIN: lambda: plain_step(plain, batch, amp),
         "with boundary weights": lambda: plain_step(edge, batch, amp),

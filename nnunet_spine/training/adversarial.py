@@ -122,6 +122,7 @@ def supervised_gradients(
     epsilon: float,
     n_image_channels: int,
     *,
+    compiled: bool = False,
     scale: Callable[[Tensor], Tensor] = lambda loss: loss,
     no_sync: Callable[[], AbstractContextManager] = nullcontext,
 ) -> Tensor:
@@ -133,6 +134,7 @@ def supervised_gradients(
         kind: see the module.
         epsilon: size of r.
         n_image_channels: see `direction`.
+        compiled: let all passes claim a gradient of their images, as torch.compile makes a graph for each kind.
         scale: factor against underflow in half precision.
         no_sync: DDP decides in the forward pass whether the backward pass will gather gradients. It does so once, in
             the last pass, so the forward and backward passes before run inside this context.
@@ -145,8 +147,7 @@ def supervised_gradients(
         loss = loss_of(data)
         scale(loss).backward()
     moved = data.detach() + epsilon * direction(data.grad, n_image_channels, kind)
-    # torch.compile would make a second graph for an input without gradient
-    scale(loss_of(moved.requires_grad_())).backward()
+    scale(loss_of(moved.requires_grad_(compiled))).backward()
     return loss.detach()
 
 
@@ -158,6 +159,7 @@ def virtual_gradients(
     epsilon: float,
     n_image_channels: int,
     *,
+    compiled: bool = False,
     scale: Callable[[Tensor], Tensor] = lambda loss: loss,
     no_sync: Callable[[], AbstractContextManager] = nullcontext,
 ) -> Tensor:
@@ -167,12 +169,12 @@ def virtual_gradients(
         network: images to logits, or to a list of logits.
         loss_of: logits to the scalar L.
         divergence: of the logits from the reference logits, see `divergence_like`.
-        data, epsilon, n_image_channels, scale, no_sync: see `supervised_gradients`.
+        data, epsilon, n_image_channels, compiled, scale, no_sync: see `supervised_gradients`.
 
     Returns:
         L(x), detached and without the factor.
     """
-    data = data.detach().requires_grad_()
+    data = data.detach().requires_grad_(compiled)
     with no_sync():
         outputs = network(data)
         loss = loss_of(outputs)
@@ -182,7 +184,7 @@ def virtual_gradients(
         probe.requires_grad_()
         (gradient,) = torch.autograd.grad(scale(divergence(network(probe), reference)), probe)
     moved = data.detach() + epsilon * direction(gradient, n_image_channels, "l2")
-    scale(divergence(network(moved.requires_grad_()), reference)).backward()
+    scale(divergence(network(moved.requires_grad_(compiled)), reference)).backward()
     return loss.detach()
 
 
@@ -208,6 +210,7 @@ def adversarial_train_step(
         target = target.to(trainer.device, non_blocking=True)
     scaler = trainer.grad_scaler
     passes = {
+        "compiled": trainer._do_i_compile(),
         "scale": scaler.scale if scaler is not None else lambda loss: loss,
         "no_sync": trainer.network.no_sync if trainer.is_ddp else nullcontext,
     }
