@@ -1,5 +1,6 @@
 """Where in a scan is the spine? A small fully convolutional network over sagittal slices with a coarse output."""
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -12,6 +13,7 @@ from torch.nn.modules.conv import _ConvNd
 POOLS = 4
 CELL_IN_PLANE = 2**POOLS
 CELL_SLICES = 8
+INITIAL_SHARE = 0.05  # a spine fills a few per cent of a scan
 
 
 def cell_size(slice_axis: int, dimension: int = 3) -> tuple[int, ...]:
@@ -78,8 +80,15 @@ class AttentionNet(nn.Module):
 
     @staticmethod
     def initialize(module: nn.Module) -> None:
-        """He initialisation for rectifiers."""
+        """He initialisation for rectifiers; the output starts at a small share everywhere.
+
+        Most cells hold no spine. From outputs about one half, their squared error drives all logits so far down that
+        the sigmoid has no gradient left, and the map stays empty.
+        """
         InitWeights_He(0)(module)
+        if isinstance(module, AttentionNet):  # visited after its parts
+            nn.init.normal_(module.slice_net[-1].weight, std=0.01)
+            nn.init.constant_(module.slice_net[-1].bias, math.log(INITIAL_SHARE / (1 - INITIAL_SHARE)))
 
 
 def _middle_slices(n: int) -> list[int]:

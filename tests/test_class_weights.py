@@ -100,7 +100,7 @@ def test_no_counting_for_other_losses(boxes, monkeypatch):
     assert trainer.class_weights is None
 
 
-@pytest.mark.parametrize("preset", ["nnunet", "paper", "paper_flips"])
+@pytest.mark.parametrize("preset", ["nnunet", "paper", "paper_flips", "paper_separation"])
 def test_mobile_aspp_trains_by_its_presets(boxes, preset):
     trainer = make(preset, name="MobileASPPTrainer")
     trainer.on_train_start()
@@ -110,6 +110,7 @@ def test_mobile_aspp_trains_by_its_presets(boxes, preset):
     assert trainer.inference_allowed_mirroring_axes is None
     batch = next(trainer.dataloader_train)
     assert batch["data"].shape[2:] == batch["target"].shape[2:] == (32, 32, 32)
+    assert batch["target"].shape[1] == (2 if "separation" in preset else 1)
     assert np.isfinite(trainer.train_step(batch)["loss"])
     network = trainer.network
     if preset != "nnunet":
@@ -125,3 +126,9 @@ def test_the_paper_preset_needs_ct(boxes):
     trainer.plans_manager.plans["configurations"]["3d_fullres"]["normalization_schemes"] = ["ZScoreNormalization"]
     with pytest.raises(InputError, match="ZScoreNormalization"):
         trainer.initialize()
+
+
+@pytest.mark.parametrize(("recipe", "dataset"), [("Dice_separation", 1), ("separation", 2)])
+def test_separation_needs_a_loss_with_weights_and_separate_labels(boxes, recipe, dataset):
+    with pytest.raises(InputError, match="eave out 'separation'"):
+        make(recipe, dataset=dataset, name="MobileASPPTrainer").initialize()

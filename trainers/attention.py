@@ -80,6 +80,9 @@ class AttentionTrainer(SagittalTrainer):
             )
         return AttentionLoss(cell_size(sagittal_axis(self.plans_manager)), self.label_manager.ignore_label)
 
+    def _loss_status(self) -> str:
+        return "squared error of the share of spine"
+
     def validation_step(self, batch: dict) -> dict:
         """Loss, and the counts of which nnU-Net makes its progress curve: 2 Σpt / (Σp² + Σt²), 1 for a perfect map."""
         data = batch["data"].to(self.device, non_blocking=True)

@@ -2,11 +2,15 @@
 
 from typing import Any, ClassVar
 
+from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
+from nnunet_spine.errors import InputError
+from nnunet_spine.losses import LOSSES, WeightedEdgeNLLLoss
 from nnunet_spine.training.base import SpineTrainer
 from nnunet_spine.training.ct_ranges import ct_ranges
 from nnunet_spine.training.recipes import Option
+from nnunet_spine.training.separation import SeparationTransform
 
 
 class MobileASPPTrainer(SpineTrainer):
@@ -57,6 +61,13 @@ class MobileASPPTrainer(SpineTrainer):
             "flips",
         ),
         Option(
+            "separation",
+            "separation",
+            "weight the gaps between neighbouring vertebrae by 10 exp(-(d1 + d2)² / 50), distances in voxels",
+            lambda: {"loss_kwargs": {"separation_weight": 10.0}},
+            "separation weights",
+        ),
+        Option(
             "checkpointing",
             "checkpointing",
             "recompute backbone and pyramid in the backward pass: less memory, more time",
@@ -64,6 +75,27 @@ class MobileASPPTrainer(SpineTrainer):
             "checkpointing",
         ),
     )
+
+    def initialize(self) -> None:
+        if self._weighs_separation:
+            if not (self.loss_name and issubclass(LOSSES[self.loss_name], WeightedEdgeNLLLoss)):
+                raise InputError(
+                    f"{type(self).__name__}: the loss {self.loss_name} has no weights of gaps between vertebrae",
+                    "leave out 'separation', or the loss",
+                )
+            if self.label_manager.has_regions:
+                raise InputError(
+                    f"{type(self).__name__}: regions are not separate from each other", "leave out 'separation'"
+                )
+        super().initialize()
+
+    @property
+    def _weighs_separation(self) -> bool:
+        return self.loss_kwargs.get("separation_weight", 0) > 0
+
+    def last_training_transforms(self) -> list[BasicTransform]:
+        """The separation map if the loss uses it; validation goes without, in its loss as well."""
+        return [SeparationTransform(self.label_manager.ignore_label)] if self._weighs_separation else []
 
     @classmethod
     def network_options(cls, plans_manager: PlansManager) -> dict[str, Any]:

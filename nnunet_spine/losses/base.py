@@ -85,9 +85,17 @@ class SegmentationLoss(nn.Module):
         Raises:
             ValueError: If the shapes do not fit.
         """
+        return self.compute(*self.prepare(logits, target))
+
+    def prepare(
+        self, logits: torch.Tensor, target: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """Check the shapes; return the logits in float32 or float64 and what `split_ignore` returns."""
         self._check_shapes(logits, target)
-        target, mask = split_ignore(target, self.regions, self.ignore_label)
-        return self.compute(logits.to(torch.promote_types(logits.dtype, torch.float32)), target, mask)
+        return (
+            logits.to(torch.promote_types(logits.dtype, torch.float32)),
+            *split_ignore(target, self.regions, self.ignore_label),
+        )
 
     def compute(self, logits: torch.Tensor, target: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
         """Compute the scalar from float32 or float64 logits and what `split_ignore` returns."""

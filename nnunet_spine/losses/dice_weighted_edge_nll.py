@@ -1,27 +1,24 @@
 """Dice plus cross entropy with weights for classes and changes of label."""
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 import torch
 
 from nnunet_spine.losses.dice import DiceLoss
-from nnunet_spine.losses.weighted_edge_nll import require_positive, weighted_edge_nll
+from nnunet_spine.losses.weighted_edge_nll import WeightedEdgeNLLLoss
 
 
-class DiceWeightedEdgeNLLLoss(DiceLoss):
+class DiceWeightedEdgeNLLLoss(WeightedEdgeNLLLoss):
     """Unweighted sum of `DiceLoss` and `WeightedEdgeNLLLoss`.
 
     Args:
         smooth: See `DiceLoss`.
-        class_weights: See `WeightedEdgeNLLLoss`; they do not weigh the Dice loss.
+        class_weights, separation_weight: See `WeightedEdgeNLLLoss`; they do not weigh the Dice loss.
         Others: See `SegmentationLoss`.
 
     Raises:
-        ValueError: If `smooth` is negative or a class weight not above 0.
+        ValueError: If an option is out of range, see the two losses.
     """
-
-    uses_class_weights: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -32,12 +29,19 @@ class DiceWeightedEdgeNLLLoss(DiceLoss):
         *,
         smooth: float = 1e-5,
         class_weights: Sequence[float] | None = None,
+        separation_weight: float = 0.0,
     ) -> None:
-        super().__init__(regions, ignore_label, batch_dice, ddp, smooth=smooth)
-        self.class_weights = require_positive(class_weights)
-
-    def compute(self, logits: torch.Tensor, target: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-        """Add the two losses."""
-        return super().compute(logits, target, mask) + weighted_edge_nll(
-            logits, target, mask, self.regions, self.ddp, self.class_weights
+        super().__init__(
+            regions, ignore_label, batch_dice, ddp, class_weights=class_weights, separation_weight=separation_weight
         )
+        self.dice = DiceLoss(regions, ignore_label, batch_dice, ddp, smooth=smooth)
+
+    def compute(
+        self,
+        logits: torch.Tensor,
+        target: torch.Tensor,
+        mask: torch.Tensor | None,
+        separation: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Add the two losses."""
+        return self.dice.compute(logits, target, mask) + super().compute(logits, target, mask, separation)

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import torch
 
-from nnunet_spine.losses.base import SegmentationLoss
+from nnunet_spine.losses.base import SegmentationLoss, require_not_negative
 from nnunet_spine.losses.cross_entropy import voxel_cross_entropy
 from nnunet_spine.losses.ranks import mean_over_ranks
 
@@ -42,8 +42,9 @@ def weighted_edge_nll(
     regions: bool,
     ddp: bool = False,
     class_weights: Sequence[float] | None = None,
+    separation: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Compute sum(e w (-log p)) / sum(e) with e = 0.95 + 2 [label change] and the class weight w of the label.
+    """Compute sum(e w (-log p)) / sum(e) with e = 0.95 + 2 [label change] + separation and the label's class weight w.
 
     For regions -log p is the binary cross entropy of each region, with the region's weight and its own label changes.
 
@@ -54,6 +55,7 @@ def weighted_edge_nll(
         regions: Whether the target holds regions.
         ddp: Add up both sums over the processes before the ratio.
         class_weights: One per channel; None weighs all equally.
+        separation: Further weight of each voxel, not negative, (b, 1, *spatial); None adds none.
 
     Returns:
         Scalar; 0 with zero gradient if no voxel counts.
@@ -61,6 +63,8 @@ def weighted_edge_nll(
     losses = voxel_cross_entropy(logits, target, regions)
     # Only the ratio of the two weights matters; an inner voxel of 1 keeps the sum from falling below 1.
     weights = torch.where(label_changes(target, mask), 1 + EDGE_WEIGHT / INNER_WEIGHT, 1).to(losses.dtype)
+    if separation is not None:
+        weights = weights + separation / INNER_WEIGHT
     if mask is not None:
         weights = weights * mask
     losses = losses * weights
@@ -71,29 +75,23 @@ def weighted_edge_nll(
     return mean_over_ranks(losses.sum(), weights.sum(), ddp)
 
 
-def require_positive(class_weights: Sequence[float] | None) -> tuple[float, ...] | None:
-    """Return the weights as a tuple, or raise `ValueError` if one is not above 0."""
-    if class_weights is None:
-        return None
-    if not all(weight > 0 for weight in class_weights):
-        raise ValueError(f"class_weights={list(class_weights)} was given; each class needs a weight above 0.")
-    return tuple(class_weights)
-
-
 class WeightedEdgeNLLLoss(SegmentationLoss):
     """Cross entropy with class weights and a higher weight where the label changes, see `weighted_edge_nll`.
 
     The trainer derives the class weights from the training cases. `batch_dice` is accepted and has no effect. With deep
     supervision the changes are those of the target at each scale.
 
-    Source: Hempe & Heinrich 2021; their public code, which wraps around at borders, calls it edge loss.
+    Source: Hempe & Heinrich 2021; their public code, which wraps around at borders, calls it edge loss. The weight of
+    gaps is that of Ronneberger et al. 2015.
 
     Args:
         class_weights: Weight of each label, background included, or of each region; None weighs all equally.
+        separation_weight: If above 0, the target may have a second channel with
+            `nnunet_spine.training.separation.separation_map`, which is multiplied by this number. Not for regions.
         Others: See `SegmentationLoss`.
 
     Raises:
-        ValueError: If a class weight is not above 0.
+        ValueError: If a class weight is not above 0, `separation_weight` is negative, or is used with regions.
     """
 
     uses_class_weights: ClassVar[bool] = True
@@ -106,10 +104,29 @@ class WeightedEdgeNLLLoss(SegmentationLoss):
         ddp: bool = False,
         *,
         class_weights: Sequence[float] | None = None,
+        separation_weight: float = 0.0,
     ) -> None:
         super().__init__(regions, ignore_label, batch_dice, ddp)
-        self.class_weights = require_positive(class_weights)
+        if class_weights is not None and not all(weight > 0 for weight in class_weights):
+            raise ValueError(f"class_weights={list(class_weights)} was given; each class needs a weight above 0.")
+        require_not_negative(separation_weight=separation_weight)
+        if regions and separation_weight:
+            raise ValueError("separation_weight was given with regions, which are not separate from each other.")
+        self.class_weights = None if class_weights is None else tuple(class_weights)
+        self.separation_weight = separation_weight
 
-    def compute(self, logits: torch.Tensor, target: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Compute the loss as `SegmentationLoss` does; a second channel of the target is the separation map."""
+        if not self.separation_weight or target.shape[1] == 1:
+            return super().forward(logits, target)
+        return self.compute(*self.prepare(logits, target[:, :1]), self.separation_weight * target[:, 1:])
+
+    def compute(
+        self,
+        logits: torch.Tensor,
+        target: torch.Tensor,
+        mask: torch.Tensor | None,
+        separation: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Compute `weighted_edge_nll`."""
-        return weighted_edge_nll(logits, target, mask, self.regions, self.ddp, self.class_weights)
+        return weighted_edge_nll(logits, target, mask, self.regions, self.ddp, self.class_weights, separation)

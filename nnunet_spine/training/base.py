@@ -160,7 +160,7 @@ class SpineTrainer(nnUNetTrainer):
             "network options": self.architecture_kwargs,
             "parameters": sum(p.numel() for p in self.network.parameters()),
             "deep supervision": self.enable_deep_supervision,
-            "loss": self.loss_name or f"nnU-Net's Dice + {'BCE' if self.label_manager.has_regions else 'CE'}",
+            "loss": self._loss_status(),
             "loss options": self.loss_kwargs,
             "optimiser": f"{self.optimizer_name}, {self.initial_lr:g}, {self.lr_schedule}",
             "adversarial term": self._adversarial_status(),
@@ -332,9 +332,17 @@ class SpineTrainer(nnUNetTrainer):
 
     def get_dataloaders(self):
         # On the instance: nnU-Net calls the static method through `self`, and it cannot see the trainer.
-        of_nnunet = self.augmentation in ("nnunet", "spatial")
-        self.get_training_transforms = self._adjusted_transforms if of_nnunet else self._own_transforms
+        self.get_training_transforms = self._training_transforms
         return super().get_dataloaders()
+
+    def _training_transforms(self, *args, **kwargs) -> BasicTransform:
+        of_nnunet = self.augmentation in ("nnunet", "spatial")
+        transforms = (self._adjusted_transforms if of_nnunet else self._own_transforms)(*args, **kwargs)
+        return ComposeTransforms([*transforms.transforms, *self.last_training_transforms()])
+
+    def last_training_transforms(self) -> list[BasicTransform]:
+        """Transforms of training patches, after all others."""
+        return []
 
     def _adjusted_transforms(self, *args, **kwargs) -> BasicTransform:
         transforms = type(self).get_training_transforms(*args, **kwargs)
@@ -380,6 +388,9 @@ class SpineTrainer(nnUNetTrainer):
 
     def _do_i_compile(self) -> bool:
         return self.compile_network and super()._do_i_compile()
+
+    def _loss_status(self) -> str:
+        return self.loss_name or f"nnU-Net's Dice + {'BCE' if self.label_manager.has_regions else 'CE'}"
 
     def _mirroring_status(self) -> str | None:
         axes = self._mirror_axes(len(self.configuration_manager.patch_size))
