@@ -1,18 +1,23 @@
 """The MobileNet + ASPP network against nnU-Net's plain U-Net, its memory formats, and the cost of its loss.
 
-    python -m benchmarks.mobile_aspp [--size 96] [--batch 2] [--rounds 5] [--threads 2] [--device cuda]
+    python -m benchmarks.mobile_aspp [--size 96] [--batch 2] [--scan-mm 192] [--rounds 5] [--threads 2] [--device cuda]
 
 All runs take turns in one process on the same image. Printed: voxels per second of inference and of a training step
 (forward, loss, backward, optimiser), ratios to the plain U-Net within a round, and the share of a training step that
 label changes and class weights cost, timed by themselves. Half precision is used on CUDA only, as in nnU-Net.
+
+Last, a whole cubic scan, each network with the plans it is meant for: the plain U-Net in half overlapping windows of
+128 voxels at 1 mm, MobileNet + ASPP in one look at 128 voxels along each axis, as `plan --whole-volume` plans it.
 """
 
 import argparse
+import itertools
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from dynamic_network_architectures.architectures.unet import PlainConvUNet
+from nnunetv2.inference.sliding_window_prediction import compute_gaussian, compute_steps_for_sliding_window
 from torch import nn
 
 from benchmarks.timing import alternate, median_ratio
@@ -57,6 +62,24 @@ def inference(network: nn.Module, image: torch.Tensor) -> Callable[[], None]:
     return run
 
 
+def whole_scan(network: nn.Module, shape: Sequence[int], patch: int, device: torch.device) -> Callable[[], None]:
+    """Sliding windows as nnU-Net's predictor has them, weights and sum included."""
+    image = torch.randn(1, 1, *shape, device=device)
+    weight = compute_gaussian((patch,) * 3, dtype=torch.float32, device=device)
+    starts = compute_steps_for_sliding_window(tuple(shape), (patch,) * 3, 0.5)
+
+    @torch.inference_mode()
+    def run() -> None:
+        network.eval()
+        total = torch.zeros(N_CLASSES, *shape, device=device)
+        for corner in itertools.product(*starts):
+            window = (slice(None), *(slice(first, first + patch) for first in corner))
+            with torch.autocast(device.type, enabled=device.type == "cuda"):
+                total[window] += network(image[(slice(None), *window)])[0] * weight
+
+    return run
+
+
 def training_step(network: nn.Module, image: torch.Tensor, target: torch.Tensor, loss: nn.Module) -> Callable[[], None]:
     optimizer = torch.optim.SGD(network.parameters(), 1e-3, momentum=0.99)
 
@@ -83,6 +106,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=96, help="voxels along each axis")
     parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--scan-mm", type=int, default=192, help="side of the scan, at least 128")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu")
@@ -121,6 +145,17 @@ def main() -> None:
     step = statistics.median(steps["MobileNet + ASPP"])
     cost = seconds["weighted"] - seconds["plain"]
     print(f"weights of label changes and classes: {1000 * cost:.0f} ms, {100 * cost / step:.1f} % of a training step")
+
+    side, patch = arguments.scan_mm, 128
+    scans = {
+        f"{plain}, 1 mm": whole_scan(networks[plain], (side,) * 3, patch, device),
+        f"MobileNet + ASPP, {side / patch:g} mm": whole_scan(networks["MobileNet + ASPP"], (patch,) * 3, patch, device),
+    }
+    seconds = alternate(scans, rounds=arguments.rounds, synchronise=wait)
+    print(f"scan of {side}^3 voxels of 1 mm")
+    for name, values in seconds.items():
+        ratio = median_ratio(seconds[f"{plain}, 1 mm"], values)
+        print(f"  {name:25} {side**3 / statistics.median(values) / 1e6:8.2f} million voxels/s, {ratio:6.2f} x")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from nnunet_spine.files import read_json, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 DATASETS = {710: "Dataset710_VerSe", 720: "Dataset720_VertebraCrops"}
-WHOLE_VOLUME = ("--cpu", "--whole-volume", "--patch", "128", "64", "64")
+WHOLE_VOLUME = ("--cpu", "--whole-volume", "--patch", "64", "48", "48")
 N_CASES, SEED, SPACING_MM = 40, 7, "3"
 
 
@@ -25,7 +25,7 @@ class Contender:
         trainer: trainer or recipe, or a trainer of nnU-Net.
         planned_for: recipe of ours whose network decides on patch and batch; contenders with the same one share plans.
         configuration: "2d" or "3d_fullres".
-        dataset: 710 (whole spines) or 720 (crops of L2 to L5).
+        dataset: 710 (lumbar spines) or 720 (crops of L2 to L5).
         planning: further arguments of `nnunet-spine plan`.
     """
 
@@ -83,7 +83,7 @@ class Study:
 
     def prepare(self, contender: Contender) -> None:
         """Phantoms, dataset, plans and preprocessed data of a contender."""
-        drawn = ("-n", str(self.n_cases), "--seed", str(SEED), "--spacing", SPACING_MM, "--view", "whole")
+        drawn = ("-n", str(self.n_cases), "--seed", str(SEED), "--spacing", SPACING_MM, "--view", "lumbar")
         self.once("phantom", "nnunet-spine", "phantom", "-o", str(self.folder / "verse"), *drawn)
         self.once("convert", "nnunet-spine", "convert", "verse", str(self.folder / "verse"), "-d", "710")
         if contender.dataset == 720:

@@ -2,10 +2,11 @@
 
     python -m benchmarks.systems -o FOLDER [--minutes-per-system 4] [--only ConvLSTM Hybrid] [--quick]
 
-40 phantoms of 3 mm are drawn, converted, and planned for CPUs (4 mm; each network gets the patch and batch that fit the
-same memory, but MobileASPPTrainer whole volumes, for which it is made); each system trains for the same time, and the
-test phantoms are predicted and scored. Interrupted, it goes on where it was. Minutes on a CPU show what a system learns
-quickly, not what it reaches in the end. AttentionTrainer predicts no labels: see `benchmarks.ablations`.
+40 phantoms of lumbar spines, of 3 mm, are drawn, converted, and planned for CPUs (4 mm; each network gets the patch and
+batch that fit the same memory, but MobileASPPTrainer whole volumes, for which it is made); each system trains for the
+same time, and the test phantoms are predicted and scored. Interrupted, it goes on where it was. Minutes on a CPU show
+what a system learns quickly, not what it reaches in the end. AttentionTrainer predicts no labels: see
+`benchmarks.ablations`.
 """
 
 import argparse

@@ -94,6 +94,7 @@ def steps(folder: Path, options: DemoOptions, device: str, processes: int) -> It
         lambda line: line.startswith("Predicting "),
         options.cases // 5,
     )
+    yield Step("labels", ["nnunet-spine", "labels", "-i", out])
 
 
 def _model(options: DemoOptions) -> list[str]:

@@ -141,6 +141,16 @@ def test_variants_are_labelled(thoracic, lumbar):
     assert (28 in level_ids(phantom)) == (thoracic == 13)
 
 
+def test_a_lumbar_view_ends_at_the_last_lumbar_level():
+    options = replace(CROP, lowest_levels=True, spacing_mm=(3.0, 3.0, 3.0))
+    for seed in range(4):
+        phantom = draw_phantom(seed, options)
+        assert phantom.levels[-1] in ("L4", "L5", "L6")
+        seen = [name for name in phantom.levels if BY_NAME[name].verse_id in level_ids(phantom)]
+        assert 5 <= len(seen) <= 7
+        assert seen == list(phantom.levels[-len(seen) :])
+
+
 def test_variants_are_drawn_when_not_fixed():
     options = replace(CROP, variant_probability=1.0, levels_in_view=(2, 2), spacing_mm=(3.0, 3.0, 3.0))
     assert len({draw_phantom(seed, options).levels for seed in range(8)}) > 2

@@ -91,6 +91,12 @@ def test_forty_cases_have_every_variant_and_kind_of_name():
     assert len({case.options.spacing_mm for case in cases}) > 30
 
 
+def test_lumbar_views():
+    for case in plan_cases(10, TreeOptions(view="lumbar")):
+        assert case.options.levels_in_view == (5, 7)
+        assert case.options.lowest_levels
+
+
 def test_plain_trees_hold_healthy_upright_whole_spines():
     for case in plan_cases(30, TreeOptions(plain=True, view="whole")):
         options = case.options

@@ -115,8 +115,11 @@ def test_cpu_plans_are_small_and_of_one_resolution(planned):
 def test_every_trainer_follows_stock_plans(planned, trainer, configuration):
     stock, _ = plan_experiment_dataset(5)
     manager = PlansManager(stock)
+    outputs = 4 if trainer.predicts_labels else 1
     with torch.device("meta"):
-        network = trainer.build_network_architecture(manager, manager.get_configuration(configuration), 1, 4, True)
+        network = trainer.build_network_architecture(
+            manager, manager.get_configuration(configuration), 1, outputs, True
+        )
         output = network(torch.zeros(1, 1, *manager.get_configuration(configuration).patch_size))
     finest = output if isinstance(output, torch.Tensor) else output[0]
     if trainer.predicts_labels:

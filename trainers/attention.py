@@ -57,7 +57,13 @@ class AttentionTrainer(SagittalTrainer):
             )
         if self.adversarial == "vat":
             raise InputError(f"{type(self).__name__}: virtual adversarial training needs classes", "use fgsm or l2")
+        self.build_network_architecture = self._build_with_one_output  # nnU-Net asks for an output per label
         super().initialize()
+
+    def _build_with_one_output(
+        self, plans_manager, configuration_manager, num_input_channels, num_output_channels, enable_deep_supervision
+    ) -> nn.Module:
+        return type(self).build_network_architecture(plans_manager, configuration_manager, num_input_channels, 1, False)
 
     @classmethod
     def build_network_architecture(
@@ -68,7 +74,15 @@ class AttentionTrainer(SagittalTrainer):
         num_output_channels: int,
         enable_deep_supervision: bool = True,
     ) -> nn.Module:
-        """The network, with one output whatever the number of labels."""
+        """The network.
+
+        Raises:
+            InputError: more than one output, for which nnUNetv2_predict asks.
+        """
+        if num_output_channels != 1:
+            raise InputError(
+                f"{cls.__name__} predicts maps of where the spine is, no labels", "use `nnunet-spine attention`"
+            )
         return super().build_network_architecture(
             plans_manager, configuration_manager, num_input_channels, 1, enable_deep_supervision
         )

@@ -19,7 +19,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--spacing", type=float, nargs="+", metavar="MM", help="one voxel size, or three along x y z (default: varying)"
     )
     parser.add_argument(
-        "--view", choices=("mixed", "whole", "crop"), default="mixed", help="whole spines, 7 to 13 levels, or both"
+        "--view",
+        choices=("mixed", "whole", "crop", "lumbar"),
+        default="mixed",
+        help="whole spines, 7 to 13 levels, or both (mixed); lumbar: the lowest 5 to 7 levels",
     )
     parser.add_argument(
         "--shape", type=int, nargs=3, metavar=("X", "Y", "Z"), help="voxels (default: fitted to the levels in view)"

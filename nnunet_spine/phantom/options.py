@@ -15,6 +15,7 @@ class PhantomOptions:
         spacing_mm: voxel size along x, y, z; or two values, the range from which one in-plane and one slice spacing
             are drawn. 0.5-3 mm. Shapes are evaluated at this spacing, nothing is resampled.
         levels_in_view: fewest and most levels shown when `shape` is None; None shows the whole spine.
+        lowest_levels: the levels in view are the lowest ones, as in CT of the lumbar spine, and not just any.
         last_thoracic: 11, 12 or 13; None draws it (12 unless a variant is drawn).
         last_lumbar: 4, 5 or 6; None draws it (5 unless a variant is drawn).
         variant_probability: of an unusual number of thoracic or lumbar levels, where not fixed.
@@ -32,6 +33,7 @@ class PhantomOptions:
     shape: tuple[int, int, int] | None = (128, 128, 256)
     spacing_mm: tuple[float, ...] = (2.0, 2.0, 2.0)
     levels_in_view: tuple[int, int] | None = None
+    lowest_levels: bool = False
     last_thoracic: int | None = None
     last_lumbar: int | None = None
     variant_probability: float = 0.1

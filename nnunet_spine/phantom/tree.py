@@ -19,7 +19,7 @@ from nnunet_spine.phantom.options import PLAIN, PhantomOptions
 
 SPLITS = ("01training", "02validation", "03test")
 RECORD = "phantom.json"
-VIEWS = ("mixed", "whole", "crop")
+VIEWS = ("mixed", "whole", "crop", "lumbar")
 
 _CYCLE = 20
 _VARIANTS = {3: ("last_lumbar", 6), 9: ("last_thoracic", 13), 12: ("last_lumbar", 6), 14: ("last_thoracic", 11),
@@ -38,7 +38,8 @@ class TreeOptions:
         spacing_mm: voxel size along x, y, z; None draws 1-3 mm per case, isotropic or with thicker axial or sagittal
             slices.
         shape: voxels along x, y, z before reorientation; None fits the field of view to the levels shown.
-        view: "whole" shows the whole spine, "crop" 7 to 13 levels, "mixed" both. Not with `shape`.
+        view: "whole" shows the whole spine, "crop" 7 to 13 levels, "mixed" both, "lumbar" the lowest 5 to 7. Not with
+            `shape`.
         split: shares of training, validation and test.
         plain: no variants, scoliosis, fractures, implants, cropping, or reorientation.
     """
@@ -115,7 +116,8 @@ def _case(options: TreeOptions, patient: int, scan: int, number: int, first: int
     spacing = options.spacing_mm or drawn
     variant = None if options.plain else _VARIANTS.get(patient % _CYCLE)
     whole = bool(rng.random() < 0.35) or variant is not None  # a variant shows in full
-    whole = {"mixed": whole, "whole": True, "crop": False}[options.view]
+    whole = {"mixed": whole, "whole": True, "crop": False, "lumbar": False}[options.view]
+    lumbar = options.view == "lumbar"
     stem = subject = f"sub-phantom{first:03d}"
     if two_series:
         stem += f"_split-phantom{number:03d}"
@@ -124,7 +126,8 @@ def _case(options: TreeOptions, patient: int, scan: int, number: int, first: int
     choices = {
         "shape": options.shape,
         "spacing_mm": spacing,
-        "levels_in_view": None if whole else (7, 13),
+        "levels_in_view": (5, 7) if lumbar else None if whole else (7, 13),
+        "lowest_levels": lumbar,
         "variant_probability": 0.0,
         "z_crop_probability": 0.15,
         "circular_fov_probability": 0.1,

@@ -82,7 +82,8 @@ def _box_around_levels(
     n = len(low_mm)
     count = n if options.levels_in_view is None else min(int(rng.integers(*options.levels_in_view, endpoint=True)), n)
     # Beyond the ends, then clipped: as in clinical scans, many views begin at C1 or end at the last lumbar.
-    start = int(np.clip(rng.integers(-3, n - count + 4), 0, n - count))
+    anywhere = int(np.clip(rng.integers(-3, n - count + 4), 0, n - count))
+    start = n - count if options.lowest_levels else anywhere
     low, high = low_mm[start : start + count].min(0), high_mm[start : start + count].max(0)
     wide = rng.uniform(6, 16, (2, 3))
     return low - wide[0] * [1, 1, 0.5], high + wide[1] * [1, 1.6, 0.5]
