@@ -85,7 +85,8 @@ class Hybrid2D3D(nn.Module):
         )
         self.up = nn.ModuleList(nn.Upsample(scale_factor=stride, mode="nearest") for stride in strides)
         self.merge = nn.ModuleList(two_convolutions(2 * width, i) for i, width in enumerate(self.features[:-1]))
-        self.head = conv_op(self.features[0], num_classes, 1)
+        # nnU-Net's fine-tuning leaves out what has `.seg_layers.` in its name, so that labels may differ
+        self.head = nn.ModuleDict({"seg_layers": conv_op(self.features[0], num_classes, 1)})
 
     def _slices_first(self, across: int, in_plane: int) -> tuple[int, ...]:
         return (across, in_plane, in_plane) if self.dimension == 3 else (in_plane, in_plane)
@@ -101,7 +102,7 @@ class Hybrid2D3D(nn.Module):
         size = x.shape[2:]
         margins = [-n % stride for n, stride in zip(size, self.total_stride, strict=True)]
         x = functional.pad(x, [amount for margin in reversed(margins) for amount in (0, margin)])
-        x = self.head(self._decode(self._encode(x)))
+        x = self.head["seg_layers"](self._decode(self._encode(x)))
         x = x[(..., *(slice(n) for n in size))]
         return x.movedim(2, 2 + self.slice_axis) if self.dimension == 3 else x
 
@@ -127,7 +128,7 @@ class Hybrid2D3D(nn.Module):
         if len(input_size) != self.dimension:
             raise ValueError(f"input_size must have the {self.dimension} spatial axes only, got {tuple(input_size)}")
         voxels = prod(int(n) for n in input_size)
-        total = voxels * self.head.out_channels
+        total = voxels * self.head["seg_layers"].out_channels
         for level, width in enumerate(self.features):
             decoded = level < len(self.merge)
             total += voxels * width * (4 if decoded else 2)

@@ -93,10 +93,12 @@ class MobileASPPNet(nn.Module):
             nn.ReLU(inplace=True),
             *conv_norm(conv_op, head_channels, head_channels, 3),
             nn.ReLU(inplace=True),
-            conv_op(head_channels, num_classes, 1),
         )
+        # nnU-Net's fine-tuning leaves out what has `.seg_layers.` in its name, so that labels may differ
+        self.head.add_module("seg_layers", conv_op(head_channels, num_classes, 1))
         if checkpointing:
             # A recomputed normalisation updates its statistics a second time: two such steps equal one of momentum 0.1.
+            # (Compiled, it updates them once: they then follow half as fast.)
             for module in (m for part in (self.backbone, self.aspp) for m in part.modules()):
                 if isinstance(module, _BatchNorm):
                     module.momentum = 1 - math.sqrt(1 - module.momentum)

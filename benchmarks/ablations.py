@@ -64,7 +64,8 @@ def iou_by_level(predictions: Path, references: Path) -> dict[str, float]:
     for path in sorted(references.glob("*.nii.gz")):
         truth, found = read_nifti(path)[0] > 0, read_nifti(predictions / path.name)[0] > 0
         level = path.name.removesuffix(".nii.gz").rsplit("_", 1)[1]
-        values.setdefault(level, []).append(float((truth & found).sum() / (truth | found).sum()))
+        union = (truth | found).sum()
+        values.setdefault(level, []).append(float((truth & found).sum() / union) if union else 1.0)
     return {level: float(np.mean(ious)) for level, ious in values.items()}
 
 

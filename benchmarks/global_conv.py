@@ -1,11 +1,12 @@
 """Cost of a training step's parts: weights on the boundary, and the adversarial term.
 
-    python -m benchmarks.global_conv [--plan crop half-crop volume] [--device cuda] [--amp] [--compile] [--rounds 7]
+    python -m benchmarks.global_conv [--plan crop half-crop volume] [--device cuda] [--compile] [--rounds 7]
 
-All steps run in turn in one process, on one network and one batch, with nnU-Net's optimiser. Printed per plan: median
-time of a step and its ratio to the plain step within a round. The boundary is to cost at most 5 % of a step, the
-adversarial term at most 2.1 times a plain step (two passes). The boundary is also timed by itself, since 5 % is within
-the noise of a busy machine. On two free CPU cores the default run takes some three minutes.
+Half precision on CUDA, as nnU-Net trains there. All steps run in turn in one process, on one network and one batch,
+with nnU-Net's optimiser. Printed per plan: median time of a step and its ratio to the plain step within a round. The
+boundary is to cost at most 5 % of a step, the adversarial term at most 2.1 times a plain step (two passes). The
+boundary is also timed by itself, since 5 % is within the noise of a busy machine. On two free CPU cores the default
+run takes some three minutes.
 """
 
 import argparse
@@ -57,27 +58,24 @@ def labels(shape: tuple[int, ...], n_classes: int) -> torch.Tensor:
     return blocks
 
 
-def make_trainer(
-    network: nn.Module, loss: nn.Module, device: torch.device, amp: bool, compiled: bool
-) -> SimpleNamespace:
+def make_trainer(network: nn.Module, loss: nn.Module, device: torch.device) -> SimpleNamespace:
     """What a training step needs of a trainer."""
     return SimpleNamespace(
         network=network,
         loss=loss,
         optimizer=torch.optim.SGD(network.parameters(), 1e-3, momentum=0.99, nesterov=True, weight_decay=3e-5),
-        grad_scaler=torch.amp.GradScaler(device.type) if amp else None,
+        grad_scaler=torch.amp.GradScaler() if device.type == "cuda" else None,
         device=device,
         is_ddp=False,
-        _do_i_compile=lambda: compiled,
         dataset_json={"channel_names": {"0": "CT"}},
         label_manager=SimpleNamespace(has_regions=False),
     )
 
 
-def plain_step(trainer: SimpleNamespace, batch: dict, amp: bool) -> None:
+def plain_step(trainer: SimpleNamespace, batch: dict) -> None:
     """nnU-Net's training step."""
     trainer.optimizer.zero_grad(set_to_none=True)
-    with torch.autocast(trainer.device.type, enabled=amp):
+    with torch.autocast(trainer.device.type, enabled=trainer.device.type == "cuda"):
         loss = trainer.loss(trainer.network(batch["data"]), batch["target"])
     scaler = trainer.grad_scaler
     (loss if scaler is None else scaler.scale(loss)).backward()
@@ -92,7 +90,7 @@ def plain_step(trainer: SimpleNamespace, batch: dict, amp: bool) -> None:
     loss.detach().cpu()
 
 
-def run(name: str, device: torch.device, *, amp: bool, compiled: bool, rounds: int) -> None:
+def run(name: str, device: torch.device, *, compiled: bool, rounds: int) -> None:
     """Measures all steps at one plan and prints the table."""
     torch.manual_seed(0)
     build, patch_size = PLANS[name]
@@ -102,10 +100,10 @@ def run(name: str, device: torch.device, *, amp: bool, compiled: bool, rounds: i
     runnable = torch.compile(network) if compiled else network
     data = torch.randn(1, 1, *patch_size, device=device)
     batch = {"data": data, "target": labels(patch_size, n_classes).to(device)}
-    plain, edge = (make_trainer(runnable, LOSSES[key](False), device, amp, compiled) for key in ("CE", "EdgeCE"))
+    plain, edge = (make_trainer(runnable, LOSSES[key](False), device) for key in ("CE", "EdgeCE"))
     steps = {
-        PLAIN: lambda: plain_step(plain, batch, amp),
-        "with boundary weights": lambda: plain_step(edge, batch, amp),
+        PLAIN: lambda: plain_step(plain, batch),
+        "with boundary weights": lambda: plain_step(edge, batch),
         "adversarial, fgsm": lambda: adversarial_train_step(plain, "fgsm", 0.02, batch),
         "adversarial, vat": lambda: adversarial_train_step(plain, "vat", 0.02, batch),
     }
@@ -119,7 +117,7 @@ def run(name: str, device: torch.device, *, amp: bool, compiled: bool, rounds: i
     loss_seconds = alternate(losses, rounds=3 * rounds, synchronise=synchronise)
 
     print(f"\n{name}: {type(network).__name__}, patch {patch_size}, {n_classes} classes, {device}", end="")
-    print(f"{', AMP' if amp else ''}{', compiled' if compiled else ''}, {rounds} rounds\n")
+    print(f"{', fp16' if device.type == 'cuda' else ''}{', compiled' if compiled else ''}, {rounds} rounds\n")
     print("| step | median | x plain |\n|---|---|---|")
     for key, times in seconds.items():
         print(f"| {key} | {statistics.median(times) * 1e3:.0f} ms | {median_ratio(times, seconds[PLAIN]):.2f} |")
@@ -134,12 +132,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--plan", nargs="+", choices=PLANS, default=["half-crop", "volume"])
     parser.add_argument("--device", default="cpu", type=torch.device)
-    parser.add_argument("--amp", action="store_true", help="fp16 autocast, on a GPU")
     parser.add_argument("--compile", action="store_true", help="torch.compile the network")
     parser.add_argument("--rounds", type=int, default=7)
     arguments = parser.parse_args()
     for name in arguments.plan:
-        run(name, arguments.device, amp=arguments.amp, compiled=arguments.compile, rounds=arguments.rounds)
+        run(name, arguments.device, compiled=arguments.compile, rounds=arguments.rounds)
 
 
 if __name__ == "__main__":

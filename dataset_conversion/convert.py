@@ -187,7 +187,12 @@ def _report(
     parts: dict[str, list[str]] = {}
     for record in records:
         parts.setdefault(record.row.get("scan", record.case), []).append(record.case)
-    return folds_of_parts(folds, parts), f"folds as in {plan.splits_from.name}"
+    folds = folds_of_parts(folds, parts)
+    for number, fold in enumerate(folds):
+        for side, name in (("train", "training"), ("val", "validation")):
+            if not fold[side]:
+                raise InputError(f"fold {number} would have no {name} {plan.unit}", "choose more levels", path)
+    return folds, f"folds as in {plan.splits_from.name}"
 
 
 def _write_top_level(

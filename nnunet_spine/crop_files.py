@@ -4,6 +4,9 @@ A crop of case `a` around L3 is `a_L3_0000.nii.gz`; what nnU-Net predicts for it
 `a_L3.nii.gz` and `a_L3.npz`. Its header says where it belongs, so nothing else has to be kept.
 """
 
+import math
+import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,7 +16,7 @@ from nnunet_spine import centroids, crops
 from nnunet_spine.anatomy import BY_NAME, BY_NNUNET_ID, NAMES
 from nnunet_spine.errors import InputError
 from nnunet_spine.files import open_nifti, read_json, read_nifti, write_nifti
-from nnunet_spine.geometry import to_world
+from nnunet_spine.geometry import to_index, to_world
 
 IMAGE_ENDING = "_0000.nii.gz"
 
@@ -40,7 +43,10 @@ def read_centres(folder: str | Path, case: str) -> dict[str, tuple[float, float,
     if points.is_file():
         content = read_json(points)
         try:
-            return {v["name"]: tuple(map(float, v["body_centre_mm"])) for v in content["vertebrae"]}
+            centres = {v["name"]: tuple(map(float, v["body_centre_mm"])) for v in content["vertebrae"]}
+            if not all(len(c) == 3 and all(map(math.isfinite, c)) for c in centres.values()):
+                raise ValueError("a centre is not three numbers")
+            return centres
         except (KeyError, TypeError, ValueError) as error:
             raise InputError("not a centroid file of nnunet-spine convert", "give a mask instead", points) from error
     if not mask.is_file():
@@ -56,11 +62,16 @@ def cut(case: str, scan: Path, centres: Path, out: Path, levels: Sequence[str] =
     """Write the crops of one scan; returns the names of their levels.
 
     Raises:
-        InputError: unreadable scan or centres.
+        InputError: unreadable scan or centres, or a centre outside the scan.
         WriteError: the crops cannot be written.
     """
     wanted = {name: centre for name, centre in read_centres(centres, case).items() if name in levels}
     header = open_nifti(scan)
+    for name, centre in wanted.items():
+        index = to_index(header.affine, centre)
+        if np.any(index < -0.5) or np.any(index > np.array(header.shape) - 0.5):
+            at = ", ".join(f"{mm:.0f}" for mm in centre)
+            raise InputError(f"the centre of {name} ({at} mm) is outside the scan", "centres are in RAS mm", scan)
     slices = crops.slices_of_crops(header.shape, header.affine, wanted.values())
     image, affine = read_nifti(scan, slices)
     affine = crops.shifted(affine, (slice(0, None), slice(0, None), slices))
@@ -83,8 +94,11 @@ def predicted_crops(folder: str | Path, case: str) -> Iterator[crops.PredictedCr
         archive = file.with_name(f"{case}_{name}.npz")
         if not archive.is_file():
             raise InputError("no such file", "predict with --save_probabilities", archive)
-        with np.load(archive) as content:
-            probabilities = content["probabilities"]
+        try:
+            with np.load(archive) as content:
+                probabilities = content["probabilities"]
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise InputError("no readable probabilities", "predict this crop again", archive) from error
         if probabilities.shape != (2, *crops.CROP_SHAPE[::-1]):
             found = f"probabilities of shape {probabilities.shape}"
             raise InputError(found, "predict crops of nnunet-spine crop, with a model of single vertebrae", archive)

@@ -91,12 +91,12 @@ def paste(crops: Iterable[PredictedCrop], shape: tuple[int, int, int], affine: n
     Returns:
         uint8 of `shape`; all background without crops.
     """
-    labels, best = np.zeros(shape, np.uint8), np.zeros(shape, np.float16)
+    labels, best = np.zeros(shape, np.uint8), np.zeros(shape, np.float32)
     for crop in crops:
         source = crop_affine(crop.centre_mm)
         box = covered_box(shape, affine, CROP_SHAPE, source)
         size = tuple(s.stop - s.start for s in box)
-        probability = resample_linear(crop.probability, source, size, shifted(affine, box)).astype(np.float16)
+        probability = resample_linear(crop.probability, source, size, shifted(affine, box))
         wins = (probability >= 0.5) & (probability > best[box])
         labels[box][wins], best[box][wins] = crop.value, probability[wins]
     return labels

@@ -167,7 +167,7 @@ def write_nifti(
     Args:
         extensions: of the header.
     """
-    image = nib.Nifti1Image(array, affine)
+    image = nib.Nifti1Image(array, affine, dtype=array.dtype)  # nibabel asks for an explicit type of 64-bit integers
     image.header.extensions.extend(extensions)
     image.header.set_xyzt_units("mm")
     with atomic_path(path) as temporary:

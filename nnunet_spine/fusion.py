@@ -106,7 +106,8 @@ def attention_at(
     offset = to_map[:3, 3] + 1  # of the padding
     if sigma_mm:
         cell_mm = spacing_mm(attention_affine)
-        factors = np.maximum(1, np.ceil(2 * cell_mm / sigma_mm)).astype(int)
+        finest_mm = max(sigma_mm / 2, min(spacing_mm(affine)) / 2)  # finer than the scan would show nothing more
+        factors = np.maximum(1, np.ceil(cell_mm / finest_mm)).astype(int)
         for axis, factor in enumerate(factors):
             values = _refined(values, axis, int(factor))
         values = ndimage.gaussian_filter(values, sigma_mm * factors / cell_mm, mode="nearest", truncate=TRUNCATE)

@@ -241,7 +241,6 @@ def tiny_trainer(scaler=None, factor: float = 1.0):
         grad_scaler=scaler,
         device=CPU,
         is_ddp=False,
-        _do_i_compile=lambda: False,
         dataset_json={"channel_names": {"0": "CT"}},
         label_manager=SimpleNamespace(has_regions=False),
     )
@@ -303,7 +302,7 @@ class TestStep:
             graphs.append(graph)
             return graph.forward
 
-        trainer.network, trainer._do_i_compile = torch.compile(small_network(), backend=backend), lambda: True
+        trainer.network = torch.compile(small_network(), backend=backend)
         for kind in KINDS:
             adversarial_train_step(trainer, kind, 0.05, BATCH)
         assert len(graphs) == 1

@@ -99,6 +99,13 @@ class TestTrainer:
         assert trainer.configure_rotation_dummyDA_mirroring_and_inital_patch_size()[3] is None
         assert not isinstance(trainer.get_dataloaders()[0].data_loader._data, CentredCases)
 
+    def test_whole_scans_need_the_option(self, boxes):
+        trainer = make("GlobalConvTrainer_width2")
+        trainer.initialize()
+        trainer.configuration_manager.configuration["patch_size"] = [16, 16, 16]
+        with pytest.raises(InputError, match=r"these scans are larger .* or the option 'volumes'"):
+            trainer.get_tr_and_val_datasets()
+
     def test_slices_have_no_middle(self, boxes):
         trainer = make("GlobalConvTrainer_width2", "2d")
         trainer.initialize()

@@ -1,12 +1,14 @@
 """Crops as files: cut around centres and pasted back through the layout of nnU-Net's predictions."""
 
+import shutil
+
 import numpy as np
 import pytest
 from verse_tree import run_convert, subject
 
 from nnunet_spine import cli
 from nnunet_spine.crops import CROP_SHAPE
-from nnunet_spine.files import read_nifti, write_nifti
+from nnunet_spine.files import read_nifti, write_json, write_nifti
 from nnunet_spine.geometry import spacing_mm
 
 
@@ -85,3 +87,36 @@ def test_probabilities_are_asked_for(dataset, tmp_path, capsys):
     (tmp_path / "predicted" / "e_L2.npz").unlink()
     assert paste(dataset, tmp_path / "predicted", tmp_path / "out") == 1
     assert "e_L2.npz: no such file. Predict with --save_probabilities" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("centre", "message"),
+    [
+        ([400, 0, 0], "the centre of L2 (400, 0, 0 mm) is outside the scan"),
+        ([30, 30], "not a centroid file"),
+        ([float("nan")] * 3, "not a centroid file"),
+    ],
+)
+def test_centres_that_cannot_be_used_fail_alone(dataset, tmp_path, capsys, centre, message):
+    shutil.copytree(dataset / "centroidsTs", tmp_path / "centres")
+    bad, *others = sorted((tmp_path / "centres").glob("*.json"))
+    write_json(bad, {"vertebrae": [{"name": "L2", "body_centre_mm": centre}]})
+    assert cut(dataset, tmp_path / "crops", tmp_path / "centres") == 1
+    assert message in capsys.readouterr().err
+    assert {f.name.split("_L")[0] for f in (tmp_path / "crops").iterdir()} == {f.stem for f in others}
+
+
+def test_crops_are_not_put_among_the_scans(dataset, capsys):
+    assert cut(dataset, dataset / "imagesTs") == 2
+    assert "choose another folder" in capsys.readouterr().err.lower()
+
+
+def test_a_broken_archive_fails_alone(dataset, tmp_path, capsys):
+    assert cut(dataset, tmp_path / "crops") == 0
+    predict(tmp_path / "crops", tmp_path / "predicted")
+    broken = next(iter(sorted((tmp_path / "predicted").glob("*.npz"))))
+    broken.write_bytes(broken.read_bytes()[:200])
+    arguments = ["-p", str(tmp_path / "predicted"), "-i", str(dataset / "imagesTs"), "-o", str(tmp_path / "out")]
+    assert cli.main(["paste", *arguments]) == 1
+    assert "no readable probabilities" in capsys.readouterr().err
+    assert len(list((tmp_path / "out").glob("*.nii.gz"))) == 1

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -95,6 +97,19 @@ def test_smoothing_is_that_of_the_upsampled_map(sigma_mm):
     expected = ndimage.gaussian_filter(upsampled, sigma_mm / 2, mode="nearest")
     values = attention_at(cells, MAP_AFFINE, grid.reshape(3, -1), AFFINE, sigma_mm)
     np.testing.assert_allclose(values, expected.ravel(), atol=0.015)
+
+
+def test_a_small_sigma_refines_no_finer_than_the_scan():
+    attention, affine = np.random.default_rng(0).random((6, 5, 7)), np.diag([16.0, 16.0, 8.0, 1.0])
+    scan = np.diag([4.0, 4.0, 4.0, 1.0])
+    voxels = np.nonzero(np.ones((24, 20, 14)))
+    exact = attention_at(attention, affine, voxels, scan, 0.0)
+    tracemalloc.start()
+    fine = attention_at(attention, affine, voxels, scan, 0.05)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 50e6
+    assert np.abs(fine - exact).mean() < 0.03
 
 
 def test_parameters_are_scored_and_the_best_is_found():

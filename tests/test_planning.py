@@ -123,6 +123,12 @@ def test_every_trainer_follows_stock_plans(planned, trainer, configuration):
         output = network(torch.zeros(1, 1, *manager.get_configuration(configuration).patch_size))
     finest = output if isinstance(output, torch.Tensor) else output[0]
     if trainer.predicts_labels:
+        with torch.device("meta"):
+            more_labels = trainer.build_network_architecture(
+                manager, manager.get_configuration(configuration), 1, outputs + 2, True
+            ).state_dict()
+        changed = {name for name, value in network.state_dict().items() if value.shape != more_labels[name].shape}
+        assert changed and all(".seg_layers." in name for name in changed)  # else nnU-Net's fine-tuning refuses
         assert tuple(finest.shape[2:]) == tuple(manager.get_configuration(configuration).patch_size)
 
 

@@ -18,7 +18,7 @@ from nnunet_spine.crops import (
 )
 from nnunet_spine.dataset_conversion.splits import folds_of_parts
 from nnunet_spine.errors import InputError
-from nnunet_spine.files import read_json, read_nifti
+from nnunet_spine.files import read_json, read_nifti, write_json
 from nnunet_spine.geometry import resample_linear, to_index, to_world
 
 TILTED = nib.affines.from_matvec(
@@ -121,8 +121,9 @@ def test_pasting_brings_crops_back():
     assert not paste([], (4, 5, 6), np.eye(4)).any()
 
 
-def test_where_crops_overlap_the_more_probable_vertebra_wins():
-    weak, strong = np.full(CROP_SHAPE, 0.6, np.float32), np.full(CROP_SHAPE, 0.9, np.float32)
+@pytest.mark.parametrize("probabilities", [(0.6, 0.9), (0.9998, 0.99999)])
+def test_where_crops_overlap_the_more_probable_vertebra_wins(probabilities):
+    weak, strong = (np.full(CROP_SHAPE, p, np.float32) for p in probabilities)
     unsure = np.full(CROP_SHAPE, 0.4, np.float32)
     shape, middle = (96, 112, 100), (47.5, 55.5)
     crops = [PredictedCrop(20, (*middle, 31.5), strong), PredictedCrop(21, (*middle, 51.5), weak)]
@@ -206,6 +207,14 @@ def test_an_interrupted_run_goes_on_where_it_was(raw, monkeypatch):
     run_convert("vertebra-crops", "-d", "710", "-t", "720")
     assert cropped[4:] == ["c.nii.gz", "c_0000.nii.gz", "d.nii.gz", "d_0000.nii.gz"]
     assert len(list((raw / "Dataset720_VertebraCrops" / "labelsTr").iterdir())) == 4
+
+
+def test_a_fold_without_crops_on_one_side_is_refused(raw):
+    folds = read_json(raw / "Dataset710_VerSe" / "splits_final.json")
+    write_json(raw / "Dataset710_VerSe" / "splits_final.json", [{**folds[0], "val": ["no_such_case"]}])
+    with pytest.raises(InputError, match="fold 0 would have no validation crop"):
+        run_convert("vertebra-crops", "-d", "710", "-t", "720")
+    assert not (raw / "Dataset720_VertebraCrops").exists()
 
 
 @pytest.mark.parametrize(

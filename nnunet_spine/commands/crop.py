@@ -14,10 +14,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-i", "--input", required=True, metavar="DIR", help="scans named CASE_0000.nii.gz")
     parser.add_argument(
         "-c", "--centres", required=True, metavar="DIR",
-        help="for each scan CASE.json (centroids as `convert` writes them) or a mask CASE.nii.gz with nnU-Net ids",
+        help="for each scan CASE.json (body centres in RAS mm, as `convert` writes them) or a mask CASE.nii.gz with "
+        "nnU-Net ids",
     )  # fmt: skip
     parser.add_argument("-o", "--output", required=True, metavar="DIR", help="folder for CASE_LEVEL_0000.nii.gz")
-    parser.add_argument("--levels", nargs="+", metavar="LEVEL", help="only these levels (default: all with a centre)")
+    parser.add_argument(
+        "--levels", nargs="+", metavar="LEVEL",
+        help="only these levels, best those the model was trained on (default: all with a centre)",
+    )  # fmt: skip
     parser.epilog = (
         "Then: nnUNetv2_predict -i CROPS -o PREDICTED --save_probabilities ..., and nnunet-spine paste -p PREDICTED. "
         "Exit code 1 when a scan failed."
@@ -34,6 +38,8 @@ def run(args: argparse.Namespace) -> int:
     levels = args.levels or NAMES
     if unknown := [name for name in levels if name not in BY_NAME]:
         raise InputError(f"--levels {' '.join(unknown)}", f"give some of {' '.join(NAMES)}")
+    if Path(args.output).resolve() == Path(args.input).resolve():
+        raise InputError("is the folder of scans", "choose another folder with -o", args.output)
     scans, written, failed = scans_in(args.input), 0, 0
     for case, scan in tqdm(scans.items(), unit="scan", disable=args.quiet):
         try:

@@ -24,6 +24,7 @@ def run(args: argparse.Namespace) -> int:
     """Paste; see `nnunet_spine.crop_files.paste_back`."""
     from tqdm import tqdm
 
+    from nnunet_spine.anatomy import BY_NNUNET_ID
     from nnunet_spine.crop_files import paste_back, scans_in
     from nnunet_spine.label_tables import write_mask
 
@@ -34,6 +35,9 @@ def run(args: argparse.Namespace) -> int:
         try:
             labels, affine = paste_back(case, scan, args.predictions)
             write_mask(Path(args.output) / f"{case}.nii.gz", labels, affine, "nnunet")
+            if not args.quiet:
+                levels = [BY_NNUNET_ID[value].name for value in BY_NNUNET_ID if (labels == value).any()]
+                tqdm.write(f"{case}: {' '.join(levels) or 'no vertebra'}")
         except InputError as error:
             failed += 1
             print(f"{case}: {error}", file=sys.stderr)

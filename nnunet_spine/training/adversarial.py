@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from torch import Tensor, nn
+from torch._dynamo import OptimizedModule
 from torch.nn import functional
 
 if TYPE_CHECKING:
@@ -210,7 +211,7 @@ def adversarial_train_step(
         target = target.to(trainer.device, non_blocking=True)
     scaler = trainer.grad_scaler
     passes = {
-        "compiled": trainer._do_i_compile(),
+        "compiled": isinstance(trainer.network.module if trainer.is_ddp else trainer.network, OptimizedModule),
         "scale": scaler.scale if scaler is not None else lambda loss: loss,
         "no_sync": trainer.network.no_sync if trainer.is_ddp else nullcontext,
     }

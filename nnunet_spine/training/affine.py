@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
@@ -28,7 +29,9 @@ class AffineTransform(BasicTransform):
     def get_parameters(self, **data_dict) -> dict:
         """Draw the map; returns the sampling grid (1, *patch_size, d) in units of the given image."""
         d = len(self.patch_size)
-        matrix = torch.eye(d, d + 1) + self.sigma * torch.randn(d, d + 1)
+        # nnU-Net's workers start from one state of torch, but each from its own of numpy
+        noise = np.random.standard_normal((d, d + 1))  # noqa: NPY002
+        matrix = torch.eye(d, d + 1) + self.sigma * torch.from_numpy(noise).float()
         grid = F.affine_grid(matrix[None], [1, 1, *self.patch_size], align_corners=False)
         image_size = data_dict["image"].shape[1:]
         # affine_grid and grid_sample count the axes from the last

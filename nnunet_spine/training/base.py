@@ -3,7 +3,8 @@
 A trainer is a declaration: it sets attributes and writes no constructor (nnU-Net reads the constructor's parameter
 names back). Differences from stock nnU-Net that hold for every trainer:
 
-- No mirroring, in training and at prediction. Hempe & Heinrich (2021) report 45.0 instead of 53.8 % Dice with flips.
+- No mirroring at prediction, nor in training unless a trainer or recipe asks for it. Hempe & Heinrich (2021) report
+  45.0 instead of 53.8 % Dice with flips.
 - Rotation is limited to `max_rotation_deg`. Stock nnU-Net rotates nearly square 2D patches by up to 180 degrees, which
   turns a spine upside down and so has the effect of a flip.
 - Dummy-2D augmentation needs anisotropic spacing, not just a narrow patch: spine patches are narrow by anatomy.
@@ -32,7 +33,7 @@ from nnunet_spine.training.adversarial import adversarial_train_step
 from nnunet_spine.training.affine import AffineTransform
 from nnunet_spine.training.augmentation import Ranges, adjust
 from nnunet_spine.training.centred import CentredCases
-from nnunet_spine.training.class_weights import class_weights_of_cases
+from nnunet_spine.training.class_weights import class_weights, count_cases
 from nnunet_spine.training.networks import network_from_plans
 from nnunet_spine.training.recipes import Option
 from nnunet_spine.training.schedules import Schedule
@@ -148,10 +149,10 @@ class SpineTrainer(nnUNetTrainer):
         if self.label_manager.has_regions and not self.supports_regions:
             raise NotImplementedError(
                 f"{name} cannot train on regions (label values that are lists in dataset.json). "
-                "Use a dataset with plain labels, or ConvLSTMTrainer"
+                "Use a dataset with plain labels, or another trainer"
             )
         if self.label_manager.has_ignore_label and not self.supports_ignore_label:
-            raise NotImplementedError(f"{name} cannot train with an ignore label. Remove it, or use ConvLSTMTrainer")
+            raise NotImplementedError(f"{name} cannot train with an ignore label. Remove it, or use another trainer")
 
     def initialize(self) -> None:
         super().initialize()
@@ -243,14 +244,14 @@ class SpineTrainer(nnUNetTrainer):
         super().on_train_start()
 
     def _count_class_weights(self) -> tuple[float, ...]:
-        """Class weights of the training cases; one process counts, all get its result."""
-        result = [None]
-        if self.local_rank == 0:
-            dataset, _ = super().get_tr_and_val_datasets()  # whole cases
-            result = [class_weights_of_cases(dataset, self.label_manager, self.print_to_log_file)]
+        """Class weights of the training cases; each process counts its share of them."""
+        dataset, _ = super().get_tr_and_val_datasets()  # whole cases
+        rank, n_ranks = (dist.get_rank(), dist.get_world_size()) if self.is_ddp else (0, 1)
+        counts = [count_cases(dataset, dataset.identifiers[rank::n_ranks], self.label_manager, self.print_to_log_file)]
         if self.is_ddp:
-            dist.broadcast_object_list(result)
-        return result[0]
+            mine, counts = counts[0], [None] * n_ranks
+            dist.all_gather_object(counts, mine)
+        return class_weights(sum(counts), self.label_manager)
 
     def _use_class_weights(self, class_weights: tuple[float, ...]) -> None:
         self.class_weights = class_weights
@@ -322,6 +323,13 @@ class SpineTrainer(nnUNetTrainer):
             raise InputError(
                 f"{type(self).__name__} takes patches around the middle of the scan, which a 2d configuration cannot",
                 f"train {self.recommended}",
+            )
+        shape = training.load_case(training.identifiers[0])[0].shape[1:]
+        if any(n > 1.5 * p for n, p in zip(shape, patch_size, strict=True)):
+            raise InputError(
+                f"{type(self).__name__} takes patches of {_sizes(patch_size)} voxels around the middle of each scan, "
+                f"and these scans are larger ({_sizes(shape)})",
+                "use crops of single vertebrae (nnunet-spine convert vertebra-crops), or the option 'volumes'",
             )
         self.oversample_foreground_percent = 1.0  # see `CentredCases`
         initial_patch_size = self.configure_rotation_dummyDA_mirroring_and_inital_patch_size()[2]
@@ -404,6 +412,10 @@ class SpineTrainer(nnUNetTrainer):
         if self.device.type != "cuda":
             return f"off: not used on {self.device.type}"
         return "off: nnUNet_compile is set to false, or the system is Windows"
+
+
+def _sizes(shape) -> str:
+    return " x ".join(str(int(n)) for n in shape)
 
 
 def _channels_last(network: nn.Module) -> torch.memory_format:

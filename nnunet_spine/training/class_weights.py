@@ -38,20 +38,23 @@ def weights_from_counts(counts: np.ndarray) -> tuple[float, ...]:
     return tuple(weights.tolist())
 
 
-def class_weights_of_cases(
-    dataset: nnUNetBaseDataset, labels: LabelManager, log: Callable[[str], None]
-) -> tuple[float, ...]:
-    """Class weights of preprocessed cases: one per label, background included, or one per region.
+def count_cases(
+    dataset: nnUNetBaseDataset, cases: Sequence[str], labels: LabelManager, log: Callable[[str], None]
+) -> np.ndarray:
+    """`count_labels` of preprocessed cases.
 
     nnU-Net keeps places of each class, not their number, so all segmentations are read once, with progress in the log.
     """
 
     def segmentations() -> Iterator[np.ndarray]:
-        n_cases = len(dataset.identifiers)
-        for i, case in enumerate(dataset.identifiers):
-            if i % max(1, n_cases // 10) == 0:
-                log(f"counting labels for the class weights: {i} of {n_cases} cases")
+        for i, case in enumerate(cases):
+            if i % max(1, len(cases) // 10) == 0:
+                log(f"counting labels for the class weights: {i} of {len(cases)} cases")
             yield np.asarray(dataset.load_case(case)[1][0])
 
-    counts = count_labels(segmentations(), max(labels.all_labels) + 1)
+    return count_labels(segmentations(), max(labels.all_labels) + 1)
+
+
+def class_weights(counts: np.ndarray, labels: LabelManager) -> tuple[float, ...]:
+    """Weights from the voxels of each label: one per label, background included, or one per region."""
     return weights_from_counts(region_counts(counts, labels.foreground_regions) if labels.has_regions else counts)
