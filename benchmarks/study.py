@@ -11,7 +11,7 @@ from nnunet_spine.demo import Step, run_step
 from nnunet_spine.files import read_json, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
-DATASETS = {710: "Dataset710_VerSe", 720: "Dataset720_VertebraCrops"}
+DATASETS = {710: "Dataset710_VerSe", 712: "Dataset712_VerSeSpine", 720: "Dataset720_VertebraCrops"}
 WHOLE_VOLUME = ("--cpu", "--whole-volume", "--patch", "64", "48", "48")
 N_CASES, SEED, SPACING_MM = 40, 7, "3"
 
@@ -25,7 +25,7 @@ class Contender:
         trainer: trainer or recipe, or a trainer of nnU-Net.
         planned_for: recipe of ours whose network decides on patch and batch; contenders with the same one share plans.
         configuration: "2d" or "3d_fullres".
-        dataset: 710 (lumbar spines) or 720 (crops of L2 to L5).
+        dataset: 710 (lumbar spines), 712 (the same, with one label for the whole spine) or 720 (crops of L2 to L5).
         planning: further arguments of `nnunet-spine plan`.
     """
 
@@ -86,6 +86,9 @@ class Study:
         drawn = ("-n", str(self.n_cases), "--seed", str(SEED), "--spacing", SPACING_MM, "--view", "lumbar")
         self.once("phantom", "nnunet-spine", "phantom", "-o", str(self.folder / "verse"), *drawn)
         self.once("convert", "nnunet-spine", "convert", "verse", str(self.folder / "verse"), "-d", "710")
+        if contender.dataset == 712:
+            one_label = ("-d", "712", "--labels", "spine", "--images-from", "710")
+            self.once("one_label", "nnunet-spine", "convert", "verse", *one_label)
         if contender.dataset == 720:
             self.once("crops", "nnunet-spine", "convert", "vertebra-crops", "-d", "710", "-t", "720")
         data = ("-d", str(contender.dataset))
@@ -98,7 +101,8 @@ class Study:
 
     def images(self, contender: Contender, which: str = "images") -> Path:
         """Test scans, or their labels."""
-        return self.folder / "nnUNet_raw" / DATASETS[contender.dataset] / f"{which}Ts"
+        shared = which == "images" and contender.dataset == 712
+        return self.folder / "nnUNet_raw" / DATASETS[710 if shared else contender.dataset] / f"{which}Ts"
 
     def predictions(self, contender: Contender) -> Path:
         """Folder of the predicted test scans."""
