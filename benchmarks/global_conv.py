@@ -15,9 +15,9 @@ from collections.abc import Callable
 from types import SimpleNamespace
 
 import torch
-from dynamic_network_architectures.architectures.unet import PlainConvUNet
 from torch import nn
 
+from benchmarks.plain_unet import plain_unet
 from benchmarks.timing import alternate, median_ratio
 from nnunet_spine.architectures import GlobalConvNet
 from nnunet_spine.losses import LOSSES
@@ -33,14 +33,7 @@ def crop_network() -> nn.Module:
 
 def volume_network() -> nn.Module:
     """nnU-Net's network with the labels of a whole spine."""
-    return PlainConvUNet(
-        *(1, 4, [32, 64, 128, 256], nn.Conv3d, 3, [1, 2, 2, 2], [2] * 4, 27, [2] * 3),
-        conv_bias=True,
-        norm_op=nn.InstanceNorm3d,
-        norm_op_kwargs={"affine": True},
-        nonlin=nn.LeakyReLU,
-        nonlin_kwargs={"inplace": True},
-    )
+    return plain_unet([32, 64, 128, 256], 27)
 
 
 PLANS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {

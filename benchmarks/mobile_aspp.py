@@ -16,10 +16,10 @@ import statistics
 from collections.abc import Callable, Sequence
 
 import torch
-from dynamic_network_architectures.architectures.unet import PlainConvUNet
 from nnunetv2.inference.sliding_window_prediction import compute_gaussian, compute_steps_for_sliding_window
 from torch import nn
 
+from benchmarks.plain_unet import plain_unet
 from benchmarks.timing import alternate, median_ratio
 from nnunet_spine.architectures import MobileASPPNet
 from nnunet_spine.losses import LOSSES
@@ -27,16 +27,9 @@ from nnunet_spine.losses import LOSSES
 N_CLASSES = 27
 
 
-def plain_unet() -> nn.Module:
+def stock_network() -> nn.Module:
     """nnU-Net's 3d_fullres network for a patch of 128 voxels along each axis."""
-    return PlainConvUNet(
-        *(1, 6, [32, 64, 128, 256, 320, 320], nn.Conv3d, 3, [1, 2, 2, 2, 2, 2], [2] * 6, N_CLASSES, [2] * 5),
-        conv_bias=True,
-        norm_op=nn.InstanceNorm3d,
-        norm_op_kwargs={"affine": True},
-        nonlin=nn.LeakyReLU,
-        nonlin_kwargs={"inplace": True},
-    )
+    return plain_unet([32, 64, 128, 256, 320, 320], N_CLASSES)
 
 
 def mobile_aspp(**options) -> nn.Module:
@@ -44,7 +37,7 @@ def mobile_aspp(**options) -> nn.Module:
 
 
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], torch.memory_format]] = {
-    "plain U-Net": (plain_unet, torch.channels_last_3d),
+    "plain U-Net": (stock_network, torch.channels_last_3d),
     "MobileNet + ASPP": (mobile_aspp, torch.channels_last_3d),
     "contiguous weights": (mobile_aspp, torch.contiguous_format),
     "checkpointing": (lambda: mobile_aspp(checkpointing=True), torch.channels_last_3d),

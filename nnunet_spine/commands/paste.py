@@ -22,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Paste; see `nnunet_spine.crop_files.paste_back`."""
+    import numpy as np
     from tqdm import tqdm
 
     from nnunet_spine.anatomy import BY_NNUNET_ID
@@ -30,13 +31,15 @@ def run(args: argparse.Namespace) -> int:
 
     if Path(args.output).resolve() == Path(args.predictions).resolve():
         raise InputError("is the folder of predictions", "choose another folder with -o", args.output)
+    names = {value: level.name for value, level in BY_NNUNET_ID.items()}
     scans, failed = scans_in(args.input), 0
     for case, scan in tqdm(scans.items(), unit="scan", disable=args.quiet):
         try:
             labels, affine = paste_back(case, scan, args.predictions)
             write_mask(Path(args.output) / f"{case}.nii.gz", labels, affine, "nnunet")
             if not args.quiet:
-                levels = [BY_NNUNET_ID[value].name for value in BY_NNUNET_ID if (labels == value).any()]
+                present = np.unique(labels)
+                levels = [name for value, name in names.items() if value in present]
                 tqdm.write(f"{case}: {' '.join(levels) or 'no vertebra'}")
         except InputError as error:
             failed += 1
