@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.study import LABEL_COLUMNS, WHOLE_VOLUME, Contender, Study, label_scores, markdown, number
 from nnunet_spine.dataset_conversion.vertebra_crops import DEFAULT_LEVELS
-from nnunet_spine.files import read_nifti
+from nnunet_spine.io.files import read_nifti
 
 ADAM = "Adam_lr1e-3"
 CROPS_AT_2_MM = ("--spacing", "2", "--patch", "32", "56", "48")
@@ -100,7 +100,7 @@ def fusion(study: Study) -> str:
     study.run(attending)
     maps, fused = (study.folder / "runs" / attending.slug / name for name in ("maps", "fused"))
     scans, model = str(study.images(attending)), str(study.model(attending))
-    study.once("attention_maps", "nnunet-spine", "attention", "-i", scans, "-o", str(maps), "-m", model)
+    study.once("attention_maps", "nnunet-spine", "spine-map", "-i", scans, "-o", str(maps), "-m", model)
     inputs = ("-i", str(study.predictions(segmenting)), "-a", str(maps))
     study.once("fuse", "nnunet-spine", "fuse", *inputs, "-o", str(fused))
     rows = [

@@ -21,7 +21,7 @@ import numpy as np
 
 from nnunet_spine.anatomy import BY_NAME, NAMES, lookup_table
 from nnunet_spine.evaluation import Request, Run, evaluate, load, score_from_dict, write_record
-from nnunet_spine.files import write_json, write_nifti
+from nnunet_spine.io.files import write_json, write_nifti
 from nnunet_spine.phantom import PhantomOptions, draw_phantom
 from nnunet_spine.report import ReportOptions, build_report
 from nnunet_spine.scores import summarise_cohort

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnunet_spine.commands.env import ext_trainer_value
 from nnunet_spine.demo import Step, run_step
-from nnunet_spine.files import read_json, write_json
+from nnunet_spine.io.environment import ext_trainer_value
+from nnunet_spine.io.files import read_json, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 DATASETS = {710: "Dataset710_VerSe", 712: "Dataset712_VerSeSpine", 720: "Dataset720_VertebraCrops"}

@@ -6,7 +6,7 @@ from nnunet_spine.dataset_conversion.case import Choices, Scan
 from nnunet_spine.dataset_conversion.masks import UNLISTED_VOLUME_MM3, Mask, small_pieces, voxel_mm3
 from nnunet_spine.errors import InputError
 from nnunet_spine.geometry import bounding_box
-from nnunet_spine.streams import VolumeInfo
+from nnunet_spine.io.streams import VolumeInfo
 
 
 @dataclass

@@ -24,8 +24,8 @@ from nnunet_spine.dataset_conversion.writer import (
     publish,
 )
 from nnunet_spine.errors import InputError
-from nnunet_spine.files import read_json, write_json, write_text
-from nnunet_spine.label_tables import kind_of_dataset, write_sidecars
+from nnunet_spine.io.files import read_json, write_json, write_text
+from nnunet_spine.io.label_tables import kind_of_dataset, write_sidecars
 
 
 @dataclass(frozen=True)

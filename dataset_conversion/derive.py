@@ -16,8 +16,8 @@ from nnunet_spine.dataset_conversion.manifest import read_manifest
 from nnunet_spine.dataset_conversion.prepare import FORMAT, LABEL_KINDS, Record
 from nnunet_spine.dataset_conversion.target import Target, vertebrae_dataset
 from nnunet_spine.errors import InputError
-from nnunet_spine.files import read_json, read_nifti
-from nnunet_spine.label_tables import write_mask
+from nnunet_spine.io.files import read_json, read_nifti
+from nnunet_spine.io.label_tables import write_mask
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from nnunet_spine.errors import InputError
-from nnunet_spine.files import atomic_path, link_or_copy
 from nnunet_spine.geometry import axis_codes, spacing_mm
-from nnunet_spine.streams import VolumeInfo, check_complete, decompressed, has_nan, volume_info
+from nnunet_spine.io.files import atomic_path, link_or_copy
+from nnunet_spine.io.streams import VolumeInfo, check_complete, decompressed, has_nan, volume_info
 
 _GZIP_LEVEL = 3
 

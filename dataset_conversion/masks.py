@@ -9,7 +9,7 @@ import numpy as np
 
 from nnunet_spine.errors import InputError
 from nnunet_spine.geometry import axis_codes, bounding_box, corner_distance_mm, resample_nearest, spacing_mm
-from nnunet_spine.streams import VolumeInfo, voxel_chunks
+from nnunet_spine.io.streams import VolumeInfo, voxel_chunks
 
 INTEGER_TOLERANCE = 1e-3
 CORNER_TOLERANCE_MM = 0.1

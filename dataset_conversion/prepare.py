@@ -5,7 +5,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from nnunet_spine import centroid_files, centroids
+from nnunet_spine import centroids
 from nnunet_spine.anatomy import BY_NAME, lookup_table, sort_cranio_caudal
 from nnunet_spine.dataset_conversion.case import Choices, Scan
 from nnunet_spine.dataset_conversion.cleaning import Labels, clean_labels, drop_labels
@@ -20,10 +20,11 @@ from nnunet_spine.dataset_conversion.masks import (
     spacing_text,
 )
 from nnunet_spine.errors import InputError
-from nnunet_spine.files import write_json
 from nnunet_spine.geometry import axis_codes
-from nnunet_spine.label_tables import write_mask
-from nnunet_spine.streams import VolumeInfo, volume_info
+from nnunet_spine.io import centroid_files
+from nnunet_spine.io.files import write_json
+from nnunet_spine.io.label_tables import write_mask
+from nnunet_spine.io.streams import VolumeInfo, volume_info
 
 FORMAT = 2
 """Raise when the same input and options give other files: unfinished work of an older version is then done again."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnunet_spine.errors import InputError
-from nnunet_spine.files import read_json
+from nnunet_spine.io.files import read_json
 
 RECEIPT = "conversion.json"
 

@@ -19,7 +19,7 @@ from nnunet_spine.dataset_conversion.case import Problem
 from nnunet_spine.dataset_conversion.prepare import Record
 from nnunet_spine.dataset_conversion.target import Target
 from nnunet_spine.errors import InputError
-from nnunet_spine.files import WriteError, read_json, write_json
+from nnunet_spine.io.files import WriteError, read_json, write_json
 
 try:
     import fcntl

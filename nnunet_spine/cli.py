@@ -6,27 +6,12 @@ Exit codes: 0 done, 1 finished with a failure that is not the input's fault, 2 b
 
 import argparse
 import importlib
-import os
 import sys
 
 from nnunet_spine import __version__
 from nnunet_spine.commands import COMMANDS
+from nnunet_spine.commands.common import common_options, drop_output
 from nnunet_spine.errors import InputError
-
-
-def common_options(default: object = False) -> argparse.ArgumentParser:
-    """A parent parser with the options of every command.
-
-    Args:
-        default: `argparse.SUPPRESS` in a subcommand's subcommand, which must not undo what stands before its name.
-    """
-    common = argparse.ArgumentParser(add_help=False)
-    group = common.add_argument_group("everywhere")
-    group.add_argument(
-        "--quiet", action="store_true", default=default, help="no progress bars and no remarks, only results and errors"
-    )
-    group.add_argument("--debug", action="store_true", default=default, help="show the traceback of an error")
-    return common
 
 
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -53,11 +38,6 @@ def build_parser() -> argparse.ArgumentParser:
         module.add_arguments(subparser)
         subparser.set_defaults(run=module.run)
     return parser
-
-
-def drop_output() -> None:
-    """Let nothing more reach a standard output whose reader is gone."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def main(argv: list[str] | None = None) -> int:

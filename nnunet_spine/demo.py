@@ -16,9 +16,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from nnunet_spine.commands.env import ext_trainer_value
 from nnunet_spine.errors import InputError
-from nnunet_spine.files import read_json, write_json
+from nnunet_spine.io.environment import ext_trainer_value
+from nnunet_spine.io.files import read_json, write_json
 
 DATASET_ID = 710
 DATASET = "Dataset710_VerSe"

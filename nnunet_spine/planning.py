@@ -20,13 +20,13 @@ from nnunetv2.experiment_planning.plan_and_preprocess_api import extract_fingerp
 from nnunetv2.utilities.dataset_name_id_conversion import convert_dataset_name_to_id, maybe_convert_to_dataset_name
 from nnunetv2.utilities.json_export import recursive_fix_for_json_export
 
-from nnunet_spine.environment import nnunet_folder
 from nnunet_spine.errors import InputError
-from nnunet_spine.files import read_json
+from nnunet_spine.io.environment import nnunet_folder
+from nnunet_spine.io.files import read_json
 from nnunet_spine.training.networks import network_from_plans
+from nnunet_spine.training.readers import REORIENTING_READERS
 
 SAGITTAL_FIRST = [2, 0, 1]
-REORIENTING_READERS = ("NibabelIOWithReorient", "SimpleITKIOWithReorient")
 CPU_SPACING_MM = (4.0, 4.0, 4.0)
 CPU_MEMORY_GB = 0.18
 WHOLE_VOLUME_PATCH = (128, 128, 128)

@@ -51,7 +51,7 @@ def boxes(_prepared_boxes, tmp_path_factory) -> Iterator[Path]:
 
 
 def _root(root: Path) -> Iterator[Path]:
-    from nnunet_spine.commands.env import ext_trainer_value
+    from nnunet_spine.io.environment import ext_trainer_value
 
     with pytest.MonkeyPatch.context() as patch:
         for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):

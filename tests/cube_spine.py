@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from nnunet_spine import files
 from nnunet_spine.anatomy import BY_NAME
+from nnunet_spine.io import files
 
 SPACING_MM = 5.0
 AFFINE = np.array([[SPACING_MM, 0, 0, -20], [0, SPACING_MM, 0, 7], [0, 0, SPACING_MM, -300], [0, 0, 0, 1.0]])

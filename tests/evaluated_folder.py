@@ -8,8 +8,8 @@ from scripted_errors import rename
 
 from nnunet_spine.anatomy import BY_NAME
 from nnunet_spine.evaluation import Request, Run, evaluate, write_record
-from nnunet_spine.files import write_json, write_nifti
 from nnunet_spine.geometry import to_world
+from nnunet_spine.io.files import write_json, write_nifti
 
 LEVELS = ("T10", "T11", "T12", "L1", "L2", "L3", "L4")
 AFFINE = np.array([[3.0, 0, 0, -40], [0, 3, 0, -40], [0, 0, 3, -120], [0, 0, 0, 1]])

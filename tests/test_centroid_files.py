@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from verse_tree import AFFINE_RAS, spine_mask, turned, write_voxel_centroids
 
-from nnunet_spine.centroid_files import read_annotation, read_points
 from nnunet_spine.centroids import measure
 from nnunet_spine.errors import InputError
+from nnunet_spine.io.centroid_files import read_annotation, read_points
 
 
 def files_of(tmp_path, codes="LPS", labels=(1, 20, 21)):

@@ -21,13 +21,13 @@ from verse_tree import (
     write_voxel_centroids,
 )
 
-from nnunet_spine import files, label_tables
 from nnunet_spine.anatomy import BY_NAME
 from nnunet_spine.dataset_conversion import CONVERTERS, converter
 from nnunet_spine.dataset_conversion.case import Choices
 from nnunet_spine.dataset_conversion.convert import Run, build, plan_conversion
 from nnunet_spine.dataset_conversion.target import Target
 from nnunet_spine.dataset_conversion.verse import find_scans
+from nnunet_spine.io import files, label_tables
 
 
 @pytest.fixture

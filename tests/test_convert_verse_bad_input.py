@@ -13,7 +13,7 @@ import pytest
 from verse_tree import AFFINE_RAS, digests, run_convert, save, spine_ct, spine_mask, subject
 
 from nnunet_spine.errors import InputError
-from nnunet_spine.files import WriteError
+from nnunet_spine.io.files import WriteError
 
 
 @pytest.fixture

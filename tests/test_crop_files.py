@@ -8,8 +8,8 @@ from verse_tree import run_convert, subject
 
 from nnunet_spine import cli
 from nnunet_spine.crops import CROP_SHAPE
-from nnunet_spine.files import read_nifti, write_json, write_nifti
 from nnunet_spine.geometry import spacing_mm
+from nnunet_spine.io.files import read_nifti, write_json, write_nifti
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 
 from nnunet_spine import cli, demo
 from nnunet_spine.demo import DemoOptions, Step, StepFailed, run_step
-from nnunet_spine.files import read_json, write_json
+from nnunet_spine.io.files import read_json, write_json
 
 
 def python_step(code: str, **options) -> Step:

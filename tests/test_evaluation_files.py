@@ -10,7 +10,7 @@ from nnunet_spine import evaluation, geometry
 from nnunet_spine.anatomy import BY_NAME
 from nnunet_spine.errors import InputError
 from nnunet_spine.evaluation.grids import LabelMap, isotropic_grid
-from nnunet_spine.evaluation.label_ids import NNUNET, TOTALSEGMENTATOR, VERSE
+from nnunet_spine.io.label_ids import NNUNET, TOTALSEGMENTATOR, VERSE
 
 
 class TestNames:

@@ -10,11 +10,12 @@ import pytest
 from cube_spine import AFFINE, DISTANCE_MM, LEVELS_SEEN, center_mm, spine, write
 from scipy import ndimage
 
-from nnunet_spine import cli, evaluation, files, geometry
+from nnunet_spine import cli, evaluation, geometry
 from nnunet_spine.anatomy import BY_NAME
 from nnunet_spine.errors import InputError
 from nnunet_spine.evaluation import case_job
 from nnunet_spine.evaluation.workers import choose_workers
+from nnunet_spine.io import files
 from nnunet_spine.scores import Settings
 
 ONE_DOWN = ("T12", "L1", "L2", "L3")

@@ -5,8 +5,9 @@ import pytest
 from scipy import ndimage
 
 from nnunet_spine import cli
-from nnunet_spine.files import read_json, read_nifti, write_json, write_nifti
-from nnunet_spine.fusion import (
+from nnunet_spine.geometry import reorient, to_index, to_world
+from nnunet_spine.io.files import read_json, read_nifti, write_json, write_nifti
+from nnunet_spine.spine_map.fusion import (
     CaseScores,
     FusionParameters,
     attention_at,
@@ -14,7 +15,6 @@ from nnunet_spine.fusion import (
     fuse,
     score_case,
 )
-from nnunet_spine.geometry import reorient, to_index, to_world
 
 SHAPE = (48, 40, 64)
 AFFINE = np.diag([2.0, 2.0, 2.0, 1.0])

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import SimpleITK
 
-from nnunet_spine import cli, files, label_tables
+from nnunet_spine import cli
 from nnunet_spine.anatomy import BY_NAME, dataset_labels
 from nnunet_spine.errors import InputError
-from nnunet_spine.slicer_files import write_seg_nrrd
+from nnunet_spine.io import files, label_tables
+from nnunet_spine.io.slicer_files import write_seg_nrrd
 
 OBLIQUE = np.array([[1.2, -0.9, 0, -40], [0.9, 1.2, 0, 20], [0, 0, -2.0, 300], [0, 0, 0, 1.0]])
 

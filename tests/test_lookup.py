@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from nnunet_spine.commands.env import ext_trainer_value, shim_folder
+from nnunet_spine.io.environment import ext_trainer_value, shim_folder
 
 SCRIPT = """
 import pickle, sys

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
-from nnunet_spine import files, geometry, meshes
+from nnunet_spine import geometry, meshes
 from nnunet_spine.anatomy import BY_NAME, lookup_table
 from nnunet_spine.errors import InputError
+from nnunet_spine.io import files
 
 L1, L2, L3 = (BY_NAME[name].nnunet_id for name in ("L1", "L2", "L3"))
 

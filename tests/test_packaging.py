@@ -87,7 +87,7 @@ def test_the_wheel_works_without_the_checkout(tmp_path):
         "import nnunet_spine, nnunet_spine.trainers as t\n"
         f"assert t.__file__.startswith({str(site)!r}), t.__file__\n"
         "assert t.ConvLSTMTrainer_skips1.architecture_kwargs == {'n_convlstm_skips': 1}\n"
-        "from nnunet_spine.commands.env import shim_folder\n"
+        "from nnunet_spine.io.environment import shim_folder\n"
         "assert (shim_folder() / 'nnunet_spine_trainers.py').is_file()\n"
     )
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)

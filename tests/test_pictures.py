@@ -2,9 +2,10 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from nnunet_spine import files, geometry, pictures, scores
+from nnunet_spine import geometry, pictures, scores
 from nnunet_spine.anatomy import BY_NAME, lookup_table
 from nnunet_spine.errors import InputError
+from nnunet_spine.io import files
 
 SPACING_MM = np.array([2.0, 1.5, 3.0])
 AFFINE = np.array([[2.0, 0, 0, -60], [0, 1.5, 0, -40], [0, 0, 3.0, 500], [0, 0, 0, 1.0]])

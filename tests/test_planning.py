@@ -7,7 +7,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunet_spine import cli
 from nnunet_spine.errors import InputError
-from nnunet_spine.files import read_json, write_json
+from nnunet_spine.io.files import read_json, write_json
 from nnunet_spine.planning import PlanOptions, configured_planner, plan_dataset
 from nnunet_spine.trainers import TRAINERS, ConvLSTMTrainer
 

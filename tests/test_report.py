@@ -20,8 +20,8 @@ from PIL import Image
 from nnunet_spine.cli import main
 from nnunet_spine.errors import InputError
 from nnunet_spine.evaluation import score_from_dict
-from nnunet_spine.files import read_json, write_json
 from nnunet_spine.geometry import reorient
+from nnunet_spine.io.files import read_json, write_json
 from nnunet_spine.meshes import Mesh
 from nnunet_spine.report import ReportOptions, build_report, encode, page
 from nnunet_spine.scores import summarise_cohort

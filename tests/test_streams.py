@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from verse_tree import AFFINE_RAS
 
-from nnunet_spine import streams
 from nnunet_spine.errors import InputError
-from nnunet_spine.streams import check_complete, decompressed, has_nan, volume_info, voxel_chunks
+from nnunet_spine.io import streams
+from nnunet_spine.io.streams import check_complete, decompressed, has_nan, volume_info, voxel_chunks
 
 
 def write(path, array, slope=None):

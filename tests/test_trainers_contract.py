@@ -13,8 +13,8 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
 from nnunet_spine.errors import InputError
-from nnunet_spine.files import read_nifti, write_nifti
 from nnunet_spine.geometry import reorient
+from nnunet_spine.io.files import read_nifti, write_nifti
 from nnunet_spine.trainers import TRAINERS
 
 CPU = torch.device("cpu")
@@ -108,7 +108,7 @@ def test_stock_prediction_keeps_the_geometry(trained, tmp_path):
     name, folder = trained
     predictor = nnUNetPredictor(device=CPU, perform_everything_on_device=False, allow_tqdm=False)
     if not TRAINERS[name].predicts_labels:  # it has a predictor of its own
-        with pytest.raises(InputError, match="nnunet-spine attention"):
+        with pytest.raises(InputError, match="nnunet-spine spine-map"):
             predictor.initialize_from_trained_model_folder(str(folder), (0,))
         return
     predictor.initialize_from_trained_model_folder(str(folder), (0,))

@@ -10,10 +10,10 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.run.run_training import get_trainer_from_args
 
 from nnunet_spine.anatomy import BY_NAME
-from nnunet_spine.files import read_nifti, write_json, write_nifti
-from nnunet_spine.fusion import MAP_SUFFIX
+from nnunet_spine.io.files import read_nifti, write_json, write_nifti
 from nnunet_spine.phantom import PLAIN, PhantomOptions, draw_phantom
 from nnunet_spine.planning import PlanOptions, plan_dataset
+from nnunet_spine.spine_map.fusion import MAP_SUFFIX
 from nnunet_spine.trainers import TRAINERS
 from nnunet_spine.training.base import SpineTrainer
 

@@ -8,7 +8,7 @@ import torch
 from nnunet_dataset import PLANS
 from nnunetv2.run.run_training import get_trainer_from_args, run_training
 
-from nnunet_spine.files import read_json, write_json
+from nnunet_spine.io.files import read_json, write_json
 from nnunet_spine.losses import LOSSES
 from nnunet_spine.trainers import get_trainer
 

@@ -9,25 +9,25 @@ from torch import distributed, nn
 from torch._dynamo import OptimizedModule
 
 from nnunet_spine.architectures.attention_net import cell_size
-from nnunet_spine.attention import map_in_world, predict_map
 from nnunet_spine.errors import InputError
-from nnunet_spine.files import write_nifti
-from nnunet_spine.fusion import MAP_SUFFIX
-from nnunet_spine.losses.attention import AttentionLoss, spine_share
+from nnunet_spine.io.files import write_nifti
+from nnunet_spine.losses.spine_map import SpineMapLoss, spine_share
+from nnunet_spine.spine_map.fusion import MAP_SUFFIX
+from nnunet_spine.spine_map.predict import map_in_world, predict_map
 from nnunet_spine.training.sagittal import SagittalTrainer, sagittal_axis
 
 
 class AttentionTrainer(SagittalTrainer):
     """Learns the share of spine in blocks of 8 sagittal slices by 16 x 16 voxels, whatever the labels are.
 
-    The result is a coarse map, no segmentation: `nnUNetv2_predict` cannot be used with it. `nnunet-spine attention`
+    The result is a coarse map, no segmentation: `nnUNetv2_predict` cannot be used with it. `nnunet-spine spine-map`
     writes the maps, `nnunet-spine fuse` applies them to segmentations. The final validation writes the maps of the
     validation cases, and the progress shows the soft Dice of the maps.
 
     The `paper` preset follows the source: Adam 1e-4, rotation up to 20 degrees, scaling of each axis by up to 40 %.
     """
 
-    summary = "coarse map of where the spine is, to clean segmentations with (nnunet-spine attention, fuse)"
+    summary = "coarse map of where the spine is, to clean segmentations with (nnunet-spine spine-map, fuse)"
     citation = "Sekuboyina et al., MSKI at MICCAI 2017"
     parameters = "0.35 M"
     recommended = "3d_fullres"
@@ -81,7 +81,7 @@ class AttentionTrainer(SagittalTrainer):
         """
         if num_output_channels != 1:
             raise InputError(
-                f"{cls.__name__} predicts maps of where the spine is, no labels", "use `nnunet-spine attention`"
+                f"{cls.__name__} predicts maps of where the spine is, no labels", "use `nnunet-spine spine-map`"
             )
         return super().build_network_architecture(
             plans_manager, configuration_manager, num_input_channels, 1, enable_deep_supervision
@@ -92,7 +92,7 @@ class AttentionTrainer(SagittalTrainer):
             raise InputError(
                 f"{type(self).__name__}: the attention net has its own loss", f"leave out {self.loss_name}"
             )
-        return AttentionLoss(cell_size(sagittal_axis(self.plans_manager)), self.label_manager.ignore_label)
+        return SpineMapLoss(cell_size(sagittal_axis(self.plans_manager)), self.label_manager.ignore_label)
 
     def _loss_status(self) -> str:
         return "squared error of the share of spine"
@@ -135,7 +135,7 @@ class AttentionTrainer(SagittalTrainer):
             data, seg, _, properties = dataset.load_case(case)
             image = torch.from_numpy(data[:])
             attention = predict_map(network, image, patch_size, axis, self.device)
-            array, affine = map_in_world(attention, image.shape[1:], properties, self.plans_manager)
+            array, affine = map_in_world(attention, image.shape[1:], properties, self.plans_manager.transpose_forward)
             write_nifti(Path(self.output_folder) / "validation" / f"{case}{MAP_SUFFIX}", array, affine)
             target = torch.from_numpy(seg[:][None])
             tp, fp, fn = self._soft_counts(torch.from_numpy(attention)[None, None], target)[:, 0]

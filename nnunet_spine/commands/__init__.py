@@ -15,7 +15,7 @@ COMMANDS = (
     "paste",
     "evaluate",
     "report",
-    "attention",
+    "spine-map",
     "fuse",
     "tune-fusion",
     "demo",

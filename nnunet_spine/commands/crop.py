@@ -29,11 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Cut; see `nnunet_spine.crop_files.cut`."""
+    """Cut; see `nnunet_spine.inference.crop_files.cut`."""
     from tqdm import tqdm
 
     from nnunet_spine.anatomy import BY_NAME, NAMES
-    from nnunet_spine.crop_files import cut, scans_in
+    from nnunet_spine.inference.crop_files import cut, scans_in
 
     levels = args.levels or NAMES
     if unknown := [name for name in levels if name not in BY_NAME]:

@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
-from nnunet_spine.commands.env import ext_trainer_value, shim_folder
+from nnunet_spine.io.environment import ext_trainer_value, shim_folder
 
 HELP = "check the installation: nnU-Net, its variables, the device, and that each trainer is found"
 

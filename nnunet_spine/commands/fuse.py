@@ -12,7 +12,7 @@ HELP = "remove what segmentations found away from the spine, by attention maps"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-i", "--input", required=True, metavar="DIR", help="segmentations of any trainer, *.nii.gz")
     parser.add_argument(
-        "-a", "--attention", required=True, metavar="DIR", help="maps that `nnunet-spine attention` wrote"
+        "-a", "--attention", required=True, metavar="DIR", help="maps that `nnunet-spine spine-map` wrote"
     )
     parser.add_argument("-o", "--output", required=True, metavar="DIR", help="folder to write")
     parser.add_argument("--sigma", type=float, metavar="MM", help="standard deviation of the Gaussian, in mm; unset: 8")
@@ -27,8 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from nnunet_spine.files import read_nifti, write_nifti
-    from nnunet_spine.fusion import fuse
+    from nnunet_spine.io.files import read_nifti, write_nifti
+    from nnunet_spine.spine_map.fusion import fuse
 
     parameters = _parameters(args)
     source, maps, target = Path(args.input), Path(args.attention), Path(args.output)
@@ -60,7 +60,7 @@ def find_cases(segmentations: Path, maps: Path) -> dict[str, Path]:
     Raises:
         InputError: no such folder, or nothing in it.
     """
-    from nnunet_spine.fusion import MAP_SUFFIX
+    from nnunet_spine.spine_map.fusion import MAP_SUFFIX
 
     for folder in (segmentations, maps):
         if not folder.is_dir():
@@ -73,8 +73,8 @@ def find_cases(segmentations: Path, maps: Path) -> dict[str, Path]:
 
 
 def _parameters(args: argparse.Namespace):
-    from nnunet_spine.files import read_json
-    from nnunet_spine.fusion import FusionParameters
+    from nnunet_spine.io.files import read_json
+    from nnunet_spine.spine_map.fusion import FusionParameters
 
     given = {"sigma_mm": args.sigma, "threshold": args.threshold}
     given = {name: value for name, value in given.items() if value is not None}

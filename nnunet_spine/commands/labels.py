@@ -55,8 +55,8 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _tag(args: argparse.Namespace) -> None:
-    from nnunet_spine import label_tables
-    from nnunet_spine.slicer_files import write_seg_nrrd
+    from nnunet_spine.io import label_tables
+    from nnunet_spine.io.slicer_files import write_seg_nrrd
 
     done = label_tables.write_label_tables(args.input, args.kind)
     n_masks = len(done.masks)

@@ -21,13 +21,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Paste; see `nnunet_spine.crop_files.paste_back`."""
+    """Paste; see `nnunet_spine.inference.crop_files.paste_back`."""
     import numpy as np
     from tqdm import tqdm
 
     from nnunet_spine.anatomy import BY_NNUNET_ID
-    from nnunet_spine.crop_files import paste_back, scans_in
-    from nnunet_spine.label_tables import write_mask
+    from nnunet_spine.inference.crop_files import paste_back, scans_in
+    from nnunet_spine.io.label_tables import write_mask
 
     if Path(args.output).resolve() == Path(args.predictions).resolve():
         raise InputError("is the folder of predictions", "choose another folder with -o", args.output)

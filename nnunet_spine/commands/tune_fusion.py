@@ -32,9 +32,9 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from nnunet_spine.commands.fuse import find_cases
-    from nnunet_spine.files import read_json, read_nifti, write_json
-    from nnunet_spine.fusion import best_parameters, score_case
     from nnunet_spine.geometry import corner_distance_mm
+    from nnunet_spine.io.files import read_json, read_nifti, write_json
+    from nnunet_spine.spine_map.fusion import best_parameters, score_case
 
     model, references = Path(args.model), Path(args.references)
     source = model / f"fold_{args.fold}" / "validation"

@@ -7,7 +7,6 @@ The scores themselves are in `nnunet_spine.scores`. What a result folder holds i
 from nnunet_spine.evaluation.case_job import CaseJob, score_from_dict, score_to_dict
 from nnunet_spine.evaluation.evaluate import Request, Run, evaluate, read_groups
 from nnunet_spine.evaluation.grids import LabelMap, read_label_map, to_grid
-from nnunet_spine.evaluation.label_ids import LabelTable, find_table, read_table, recognise_table
 from nnunet_spine.evaluation.layouts import Method, paper_tables
 from nnunet_spine.evaluation.paired import paired_differences
 from nnunet_spine.evaluation.pairing import CaseFiles, Pairs, case_name, pair
@@ -16,6 +15,7 @@ from nnunet_spine.evaluation.record import CaseArrays, Evaluation, load, read_ca
 from nnunet_spine.evaluation.table import Table, to_csv, to_latex, to_markdown
 from nnunet_spine.evaluation.workers import Failure, choose_workers, score_jobs
 from nnunet_spine.evaluation.write import case_table, comparable, overview, write_comparison, write_evaluation
+from nnunet_spine.io.label_ids import LabelTable, find_table, read_table, recognise_table
 
 __all__ = [
     "CaseArrays", "CaseFiles", "CaseJob", "Evaluation", "Failure", "LabelMap", "LabelTable", "Method", "Pairs",

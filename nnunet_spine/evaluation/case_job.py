@@ -10,9 +10,9 @@ from nnunet_spine import __version__
 from nnunet_spine.anatomy import BY_NNUNET_ID, sort_cranio_caudal
 from nnunet_spine.errors import InputError
 from nnunet_spine.evaluation.grids import LabelMap, isotropic_grid, read_label_map, to_grid, volume_center
-from nnunet_spine.evaluation.label_ids import LabelTable, present_values
 from nnunet_spine.evaluation.pairing import CaseFiles
 from nnunet_spine.evaluation.points import ReferencePoints, read_points
+from nnunet_spine.io.label_ids import LabelTable, present_values
 from nnunet_spine.scores import CaseScore, Settings, SurplusVertebra, VertebraScore, score_case, score_centers
 
 FORMAT = 1

@@ -8,12 +8,12 @@ from pathlib import Path
 from nnunet_spine.dataset_conversion.masks import read_mask
 from nnunet_spine.errors import InputError
 from nnunet_spine.evaluation.case_job import CaseJob
-from nnunet_spine.evaluation.label_ids import NNUNET, LabelTable, find_table, present_values, recognise_table
 from nnunet_spine.evaluation.pairing import Pairs, pair, shorten
 from nnunet_spine.evaluation.record import Evaluation
 from nnunet_spine.evaluation.workers import Failure, choose_workers, score_jobs
+from nnunet_spine.io.label_ids import NNUNET, LabelTable, find_table, present_values, recognise_table
+from nnunet_spine.io.streams import volume_info
 from nnunet_spine.scores import CaseScore, Settings, summarise_cohort
-from nnunet_spine.streams import volume_info
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import numpy as np
 from nnunet_spine import geometry
 from nnunet_spine.dataset_conversion.masks import read_mask
 from nnunet_spine.errors import InputError
-from nnunet_spine.evaluation.label_ids import LabelTable
-from nnunet_spine.streams import volume_info
+from nnunet_spine.io.label_ids import LabelTable
+from nnunet_spine.io.streams import volume_info
 
 GRID_TOLERANCE_MM = 0.1
 _REMARKABLE_LOSS = 0.001

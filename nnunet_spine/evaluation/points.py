@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from nnunet_spine import centroid_files
 from nnunet_spine.anatomy import BY_NAME, BY_VERSE_ID
 from nnunet_spine.errors import InputError
-from nnunet_spine.files import read_json
 from nnunet_spine.geometry import to_world
+from nnunet_spine.io import centroid_files
+from nnunet_spine.io.files import read_json
 
 _KIND_OF_FRAME = {"voxel": "body", "verse19": "body", "verse20": "mask"}
 _OWN_KEYS = {"mask": "mask_centroid_mm", "body": "body_centre_mm"}

@@ -10,10 +10,10 @@ import numpy as np
 from nnunet_spine import __version__, geometry
 from nnunet_spine.errors import InputError
 from nnunet_spine.evaluation.grids import GRID_TOLERANCE_MM, read_label_map, to_grid
-from nnunet_spine.evaluation.label_ids import find_table
 from nnunet_spine.evaluation.pairing import CaseFiles
 from nnunet_spine.evaluation.workers import Failure
-from nnunet_spine.files import read_json, read_nifti, write_json
+from nnunet_spine.io.files import read_json, read_nifti, write_json
+from nnunet_spine.io.label_ids import find_table
 from nnunet_spine.scores import CENTER_DEFINITIONS, CaseScore, CohortSummary, Settings
 
 VERSION = 1

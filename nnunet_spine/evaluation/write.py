@@ -9,7 +9,7 @@ from nnunet_spine.evaluation.paired import DIFFERENCES, paired_differences
 from nnunet_spine.evaluation.pairing import shorten
 from nnunet_spine.evaluation.record import Evaluation, write_record
 from nnunet_spine.evaluation.table import MISSING, Table, markdown_grid, to_csv, to_latex, to_markdown
-from nnunet_spine.files import write_text
+from nnunet_spine.io.files import write_text
 from nnunet_spine.scores import CaseScore, Rate, Settings, Summary, VertebraScore, summarise_cohort
 
 _CASE_COLUMNS = (

@@ -11,9 +11,9 @@ import numpy as np
 from nnunet_spine import __version__
 from nnunet_spine.anatomy import BY_NAME
 from nnunet_spine.errors import InputError
-from nnunet_spine.files import read_json, write_json, write_nifti
 from nnunet_spine.geometry import axis_codes, to_index
-from nnunet_spine.label_tables import write_mask, write_sidecars
+from nnunet_spine.io.files import read_json, write_json, write_nifti
+from nnunet_spine.io.label_tables import write_mask, write_sidecars
 from nnunet_spine.phantom.draw import Phantom, draw_phantom
 from nnunet_spine.phantom.options import PLAIN, PhantomOptions
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from nnunet_spine import files
 from nnunet_spine.errors import InputError
-from nnunet_spine.label_files import case_name, read_labels
+from nnunet_spine.io import files
+from nnunet_spine.io.label_files import case_name, read_labels
 from nnunet_spine.pictures.figure import case_figure
 
 

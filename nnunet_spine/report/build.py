@@ -14,7 +14,7 @@ from pathlib import Path
 from nnunet_spine import evaluation
 from nnunet_spine.errors import InputError
 from nnunet_spine.evaluation.record import FILE_NAME
-from nnunet_spine.files import atomic_path
+from nnunet_spine.io.files import atomic_path
 from nnunet_spine.report import page
 from nnunet_spine.report.views import ViewJob, Views, make_views
 

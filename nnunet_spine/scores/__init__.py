@@ -5,11 +5,11 @@ as. Label maps hold nnU-Net ids (`anatomy.BY_NNUNET_ID`), 0 is background. Every
 (VerSe's script first resamples to 1 mm). Nothing is NaN: what does not exist is None, and counted.
 """
 
+from nnunet_spine.label_maps import N_IDS, as_label_ids, centres, label_voxels
 from nnunet_spine.scores.case import CaseScore, SurplusVertebra, VertebraScore
 from nnunet_spine.scores.cohort import CohortSummary, GroupSummary, summarise_cohort
 from nnunet_spine.scores.compare import score_case, score_centers
 from nnunet_spine.scores.identification import identified_levels
-from nnunet_spine.scores.labels import N_IDS, as_label_ids, centres, label_voxels
 from nnunet_spine.scores.settings import CENTER_DEFINITIONS, Settings
 from nnunet_spine.scores.shift import level_shift
 from nnunet_spine.scores.summary import Rate, Summary, summarise

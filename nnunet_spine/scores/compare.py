@@ -8,9 +8,9 @@ import numpy as np
 from nnunet_spine import centroids, geometry
 from nnunet_spine.anatomy import BY_NNUNET_ID, LEVELS, Level
 from nnunet_spine.errors import InputError
+from nnunet_spine.label_maps import N_IDS, as_label_ids, centres, label_boxes, label_voxels, labelled_part
 from nnunet_spine.scores.case import CaseScore, SurplusVertebra, VertebraScore
 from nnunet_spine.scores.identification import ROUNDING_MM, identified_levels
-from nnunet_spine.scores.labels import N_IDS, as_label_ids, centres, label_boxes, label_voxels, labelled_part
 from nnunet_spine.scores.settings import Settings
 from nnunet_spine.scores.shift import level_shift
 from nnunet_spine.scores.surfaces import SurfaceScore, label_surface_distances, score_surfaces

@@ -13,8 +13,8 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from nnunet_spine.errors import InputError
+from nnunet_spine.label_maps import label_voxels
 from nnunet_spine.scores.identification import ROUNDING_MM
-from nnunet_spine.scores.labels import label_voxels
 
 
 @dataclass(frozen=True)

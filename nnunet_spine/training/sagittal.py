@@ -5,8 +5,8 @@ from typing import Any
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunet_spine.errors import InputError
-from nnunet_spine.planning import REORIENTING_READERS
 from nnunet_spine.training.base import SpineTrainer
+from nnunet_spine.training.readers import REORIENTING_READERS
 
 
 def sagittal_axis(plans_manager: PlansManager) -> int:

@@ -39,7 +39,7 @@ def _pool(mask: torch.Tensor, cell: tuple[int, ...]) -> torch.Tensor:
     return (functional.avg_pool3d if len(cell) == 3 else functional.avg_pool2d)(padded, cell)
 
 
-class AttentionLoss(nn.Module):
+class SpineMapLoss(nn.Module):
     """Mean squared error between the sigmoid of logits and `spine_share`; cells weigh by their counted voxels.
 
     Source: Sekuboyina et al. (2017). Computed in float32, also under autocast; 0 where all voxels are ignored. Each

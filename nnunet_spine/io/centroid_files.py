@@ -15,8 +15,8 @@ import numpy as np
 
 from nnunet_spine.centroids import Centroid
 from nnunet_spine.errors import InputError
-from nnunet_spine.files import read_json
 from nnunet_spine.geometry import axis_codes, spacing_mm, to_world
+from nnunet_spine.io.files import read_json
 
 HIT_RATE = 0.8
 

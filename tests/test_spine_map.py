@@ -13,11 +13,11 @@ from torch.nn import functional
 
 from nnunet_spine import cli
 from nnunet_spine.architectures.attention_net import AttentionNet, cell_size
-from nnunet_spine.attention import map_in_world, predict_map
 from nnunet_spine.errors import InputError
-from nnunet_spine.files import read_json, read_nifti, write_json, write_nifti
 from nnunet_spine.geometry import reorient, to_index, to_world
-from nnunet_spine.losses.attention import AttentionLoss, spine_share
+from nnunet_spine.io.files import read_json, read_nifti, write_json, write_nifti
+from nnunet_spine.losses.spine_map import SpineMapLoss, spine_share
+from nnunet_spine.spine_map.predict import map_in_world, predict_map
 from nnunet_spine.training.sagittal import sagittal_axis
 
 CPU = torch.device("cpu")
@@ -107,10 +107,10 @@ def test_ignored_voxels_count_nowhere():
     share = spine_share(target, (2, 2), ignore_label=9)
     torch.testing.assert_close(share.spine.flatten(), torch.tensor([2 / 3, 0]))
     torch.testing.assert_close(share.counted.flatten(), torch.tensor([0.75, 0.5]))
-    loss = AttentionLoss((2, 2), 9)(torch.zeros(1, 1, 1, 2), target)
+    loss = SpineMapLoss((2, 2), 9)(torch.zeros(1, 1, 1, 2), target)
     assert loss.item() == pytest.approx((0.75 * (1 / 6) ** 2 + 0.5 * 0.25) / 1.25)
     logits = torch.zeros(1, 1, 1, 2, requires_grad=True)
-    nothing = AttentionLoss((2, 2), 9)(logits, torch.full((1, 1, 2, 4), 9))
+    nothing = SpineMapLoss((2, 2), 9)(logits, torch.full((1, 1, 2, 4), 9))
     nothing.backward()
     assert nothing.item() == 0
     assert not logits.grad.any()
@@ -119,7 +119,7 @@ def test_ignored_voxels_count_nowhere():
 def test_loss_is_the_squared_error():
     target = torch.ones(2, 1, 8, 16, 16)
     logits = torch.tensor([0.25, 1 - 1e-7]).logit().reshape(2, 1, 1, 1, 1)
-    assert AttentionLoss((8, 16, 16))(logits, target).item() == pytest.approx(0.75**2 / 2)
+    assert SpineMapLoss((8, 16, 16))(logits, target).item() == pytest.approx(0.75**2 / 2)
 
 
 def test_network_learns_where_the_spine_is():
@@ -128,7 +128,7 @@ def test_network_learns_where_the_spine_is():
     image[..., 16:32], target[..., 16:32] = 2, 1
     network = net().train()
     network.apply(network.initialize)
-    loss, optimizer = AttentionLoss(cell_size(0)), torch.optim.Adam(network.parameters(), 1e-3)
+    loss, optimizer = SpineMapLoss(cell_size(0)), torch.optim.Adam(network.parameters(), 1e-3)
     for _ in range(40):
         optimizer.zero_grad()
         value = loss(network(image), target)
@@ -241,7 +241,7 @@ def test_the_peak_of_the_map_lies_at_a_bright_box(boxes, codes, transpose, reade
     brightness = torch.from_numpy((data - data.min()) / (data.max() - data.min()))
     axis = sagittal_axis(plans)
     attention = predict_map(Pooled(axis), brightness, configuration.patch_size, axis, CPU)
-    array, map_affine = map_in_world(attention, data.shape[1:], properties, plans)
+    array, map_affine = map_in_world(attention, data.shape[1:], properties, plans.transpose_forward)
     centre_of_mass = to_world(map_affine, np.array(ndimage.center_of_mass(array)))
     np.testing.assert_allclose(centre_of_mass, centre, atol=6)  # cells are 16 x 32 x 32 mm
     peak = np.unravel_index(array.argmax(), array.shape)
@@ -254,7 +254,7 @@ def test_command_writes_maps_and_lists_failures(model, tmp_path, capsys):
     for name, codes in (("a", "RAS"), ("b", "PIR")):
         write_nifti(tmp_path / "in" / f"{name}_0000.nii.gz", *reorient(image, affine, codes))
     (tmp_path / "in" / "broken_0000.nii.gz").write_bytes(b"no image")
-    arguments = ["attention", "-i", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "-m", str(model)]
+    arguments = ["spine-map", "-i", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "-m", str(model)]
     assert cli.main([*arguments, "-device", "cpu"]) == 1
     captured = capsys.readouterr()
     assert "2 of 3 maps" in captured.out
@@ -278,5 +278,5 @@ def test_command_refuses_other_models_and_empty_folders(model, tmp_path, capsys)
         (other, tmp_path, "a model of SpineTrainer. Give one of AttentionTrainer"),
         (tmp_path / "empty", tmp_path, "no such file"),
     ):
-        assert cli.main(["attention", "-i", str(images), "-o", str(tmp_path / "o"), "-m", str(folder)]) == 2
+        assert cli.main(["spine-map", "-i", str(images), "-o", str(tmp_path / "o"), "-m", str(folder)]) == 2
         assert message in capsys.readouterr().err

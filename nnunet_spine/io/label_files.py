@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from nnunet_spine import files, geometry
+from nnunet_spine import geometry
 from nnunet_spine.errors import InputError
-from nnunet_spine.scores.labels import as_label_ids
+from nnunet_spine.io import files
+from nnunet_spine.label_maps import as_label_ids
 
 GRID_TOLERANCE_MM = 0.1
 

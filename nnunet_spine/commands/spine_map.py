@@ -1,4 +1,4 @@
-"""`nnunet-spine attention -i IMAGES -o OUT -m MODEL`."""
+"""`nnunet-spine spine-map -i IMAGES -o OUT -m MODEL`."""
 
 import argparse
 import sys
@@ -27,9 +27,10 @@ def run(args: argparse.Namespace) -> int:
     import torch
     from tqdm import tqdm
 
-    from nnunet_spine.attention import cases_in, load_model, map_in_world
-    from nnunet_spine.files import write_nifti
-    from nnunet_spine.fusion import MAP_SUFFIX
+    from nnunet_spine.inference.spine_map import cases_in, load_model
+    from nnunet_spine.io.files import write_nifti
+    from nnunet_spine.spine_map.fusion import MAP_SUFFIX
+    from nnunet_spine.spine_map.predict import map_in_world
 
     try:
         device = torch.device(args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
                 files, None, model.plans, model.configuration, model.dataset_json
             )
             attention = model.predict(torch.from_numpy(data), device)
-            array, affine = map_in_world(attention, data.shape[1:], properties, model.plans)
+            array, affine = map_in_world(attention, data.shape[1:], properties, model.plans.transpose_forward)
             write_nifti(Path(args.output) / f"{case}{MAP_SUFFIX}", array, affine)
         except Exception as error:  # nnU-Net's readers raise anything
             if args.debug:

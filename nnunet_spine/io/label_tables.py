@@ -18,8 +18,8 @@ import numpy as np
 
 from nnunet_spine.anatomy import LEVELS, REGION_IDS, REGION_NAMES, dataset_labels
 from nnunet_spine.errors import InputError
-from nnunet_spine.files import atomic_path, read_json, write_nifti, write_text
-from nnunet_spine.streams import VolumeInfo, decompressed, volume_info, voxel_chunks
+from nnunet_spine.io.files import atomic_path, read_json, write_nifti, write_text
+from nnunet_spine.io.streams import VolumeInfo, decompressed, volume_info, voxel_chunks
 
 KINDS = ("nnunet", "verse", "regions", "spine", "vertebra")
 JSON_FILE, ITKSNAP_FILE, SLICER_FILE = "labels.json", "labels_itksnap.txt", "labels_slicer.ctbl"

@@ -15,8 +15,8 @@ import numpy as np
 from nnunet_spine import centroids, crops
 from nnunet_spine.anatomy import BY_NAME, BY_NNUNET_ID, NAMES
 from nnunet_spine.errors import InputError
-from nnunet_spine.files import open_nifti, read_json, read_nifti, write_nifti
 from nnunet_spine.geometry import to_index, to_world
+from nnunet_spine.io.files import open_nifti, read_json, read_nifti, write_nifti
 
 IMAGE_ENDING = "_0000.nii.gz"
 

@@ -7,8 +7,8 @@ from scipy import ndimage
 
 from nnunet_spine import geometry
 from nnunet_spine.errors import InputError
-from nnunet_spine.files import atomic_path, read_nifti
-from nnunet_spine.label_tables import label_table
+from nnunet_spine.io.files import atomic_path, read_nifti
+from nnunet_spine.io.label_tables import label_table
 
 
 def write_seg_nrrd(mask_path: str | Path, path: str | Path, kind: str) -> None:

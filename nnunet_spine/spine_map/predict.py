@@ -1,76 +1,15 @@
-"""Attention maps of whole scans: prediction, position in the world, files."""
+"""A coarse map of where the spine is, from an attention net: windows over a scan, and the map's place in the world."""
 
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from nnunetv2.inference.sliding_window_prediction import compute_gaussian, compute_steps_for_sliding_window
-from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
-from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 from torch.nn import functional
 
 from nnunet_spine.architectures.attention_net import cell_size
-from nnunet_spine.errors import InputError
-from nnunet_spine.files import read_json
-from nnunet_spine.training.sagittal import sagittal_axis
-
-
-@dataclass(frozen=True)
-class AttentionModel:
-    """A trained attention net: one network per fold, and what is needed to prepare images for it."""
-
-    networks: tuple[nn.Module, ...]
-    plans: PlansManager
-    configuration: ConfigurationManager
-    dataset_json: dict[str, Any]
-
-    def predict(self, image: torch.Tensor, device: torch.device) -> np.ndarray:
-        """Mean map of all folds of a preprocessed image (c, *spatial); see `predict_map`."""
-        axis, patch_size = sagittal_axis(self.plans), self.configuration.patch_size
-        return np.mean([predict_map(network, image, patch_size, axis, device) for network in self.networks], 0)
-
-
-def load_model(
-    folder: str | Path, device: torch.device, *, folds: Sequence[str] = (), checkpoint: str = "checkpoint_final.pth"
-) -> AttentionModel:
-    """Read a model folder that nnU-Net's training has left.
-
-    Args:
-        folder: holds plans.json, dataset.json and fold_*.
-        folds: names such as "0" or "all"; empty means those that have the checkpoint, "all" only if it is alone.
-
-    Raises:
-        InputError: something is missing, or the model is not of `AttentionTrainer`.
-    """
-    from nnunet_spine.trainers import AttentionTrainer, get_trainer
-
-    folder = Path(folder)
-    plans, dataset_json = PlansManager(read_json(folder / "plans.json")), read_json(folder / "dataset.json")
-    if not folds:
-        found = sorted(f.parent.name.removeprefix("fold_") for f in folder.glob(f"fold_*/{checkpoint}"))
-        folds = [fold for fold in found if fold != "all"] or found
-    if not folds:
-        raise InputError(f"no fold with {checkpoint}", "train first, or name another one with -chk", folder)
-    networks = []
-    for fold in folds:
-        file = folder / f"fold_{fold}" / checkpoint
-        if not file.is_file():
-            raise InputError("no such file", "train this fold first", file)
-        content = torch.load(file, map_location="cpu", weights_only=False)
-        trainer = get_trainer(content["trainer_name"])
-        if not issubclass(trainer, AttentionTrainer):
-            raise InputError(f"a model of {content['trainer_name']}", "give one of AttentionTrainer", folder)
-        configuration = plans.get_configuration(content["init_args"]["configuration"])
-        channels = determine_num_input_channels(plans, configuration, dataset_json)
-        network = trainer.build_network_architecture(plans, configuration, channels, 1, False)
-        network.load_state_dict(content["network_weights"])
-        networks.append(network.to(device).eval())
-    return AttentionModel(tuple(networks), plans, configuration, dataset_json)
 
 
 @torch.inference_mode()
@@ -116,20 +55,21 @@ def predict_map(
 
 
 def map_in_world(
-    attention: np.ndarray, shape: Sequence[int], properties: Mapping[str, Any], plans: PlansManager
+    attention: np.ndarray, shape: Sequence[int], properties: Mapping[str, Any], transpose_forward: Sequence[int]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Turn a map back from the plans' order of axes.
 
     Args:
         attention: one value per cell of the preprocessed image.
         shape: of the preprocessed image, three axes.
-        properties: of the case, as nnU-Net's preprocessing leaves them.
+        properties: of the case, as nnU-Net's preprocessing leaves them; by a reader that turns scans to RAS.
+        transpose_forward: of the plans.
 
     Returns:
         The map with axes growing to the right, front and top, and its affine (4x4, RAS mm), which names cell centres.
     """
-    forward = list(plans.transpose_forward)
-    cell = cell_size(sagittal_axis(plans))
+    forward = list(transpose_forward)
+    cell = cell_size(forward.index(2))  # readers that turn scans to RAS put left-right last
     to_voxels = np.eye(4)  # from the map to the reoriented scan, both x, y, z
     for a, (box, old, new) in enumerate(
         zip(
@@ -155,21 +95,3 @@ def _scan_affine(properties: Mapping[str, Any]) -> np.ndarray:
     affine[:3, :3] = np.reshape(stuff["direction"], (3, 3)) * stuff["spacing"]
     affine[:3, 3] = stuff["origin"]
     return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine  # SimpleITK's world is LPS
-
-
-def cases_in(folder: str | Path, file_ending: str) -> dict[str, list[str]]:
-    """Cases of a folder of images named as nnU-Net wants them (case_0000, case_0001, ...): name -> files by channel.
-
-    Raises:
-        InputError: no such folder, or no such images.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise InputError("no such folder", "check the path", folder)
-    cases: dict[str, list[str]] = {}
-    for file in sorted(folder.glob(f"*_[0-9][0-9][0-9][0-9]{file_ending}")):
-        if not file.name.startswith("."):
-            cases.setdefault(file.name[: -len(file_ending) - 5], []).append(os.fspath(file))
-    if not cases:
-        raise InputError(f"no images (case_0000{file_ending})", "check the path and the names", folder)
-    return cases

@@ -8,8 +8,8 @@ import numpy as np
 
 from nnunet_spine.anatomy import BY_NAME, BY_NNUNET_ID, BY_VERSE_ID
 from nnunet_spine.errors import InputError
-from nnunet_spine.files import read_json
 from nnunet_spine.geometry import bounding_box
+from nnunet_spine.io.files import read_json
 
 _LAST_OF_VERSION_1 = 104  # of TotalSegmentator, which then had L5 = 18; version 2 has 117 structures
 KNOWN = ("nnunet", "verse", "totalsegmentator")

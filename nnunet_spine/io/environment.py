@@ -15,3 +15,15 @@ def nnunet_folder(variable: str) -> Path:
     if not (value := os.environ.get(variable)):
         raise InputError(f"{variable} is not set", f"export {variable}=/where/your/data/is")
     return Path(value)
+
+
+def shim_folder() -> Path:
+    """The folder to name in `nnUNet_extTrainer`."""
+    return Path(__file__).resolve().parents[1] / "shim"
+
+
+def ext_trainer_value(current: str | None) -> str:
+    """`nnUNet_extTrainer` with our folder in it, once, other folders kept."""
+    folders = [f for f in (current or "").split(os.pathsep) if f.strip()]
+    shim = str(shim_folder())
+    return os.pathsep.join(folders if shim in folders else [*folders, shim])

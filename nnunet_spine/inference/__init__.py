@@ -1,0 +1,1 @@
+"""From models and scans to results, case by case, over files."""
