@@ -140,9 +140,11 @@ def test_state_dict_and_pickle_round_trip(network_class):
 @pytest.mark.parametrize("topology", ["2d", "3d anisotropic"])
 def test_autocast_stays_finite_and_close_to_fp32(network_class, topology, dtype):
     network = build(network_class, topology)
-    with torch.autocast("cpu", dtype):
-        logits = network(image(topology))
-    logits.float().square().mean().backward()
+    # oneDNN of torch 2.14 aborts the process in the backward pass of 13 x 1 x 1 kernels in 16 bits on some CPUs
+    with torch.backends.mkldnn.flags(enabled=False):
+        with torch.autocast("cpu", dtype):
+            logits = network(image(topology))
+        logits.float().square().mean().backward()
     assert all(p.grad.isfinite().all() for p in network.parameters() if p.grad is not None)
     network.eval()  # dropout, and batch statistics of two small maps, would make the passes differ
     expected = network(image(topology))
