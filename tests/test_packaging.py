@@ -6,6 +6,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from layers import cycles, modules_of, violations
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -31,10 +32,6 @@ def packages_on_disk() -> dict[str, Path]:
     return found
 
 
-def build_wheel(source: Path, out: Path) -> None:
-    subprocess.run([sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(out), str(source)], check=True)
-
-
 def test_the_package_list_is_complete():
     assert sorted(pyproject()["tool"]["setuptools"]["packages"]) == sorted(packages_on_disk())
 
@@ -53,16 +50,32 @@ def test_version_is_stated_once_in_two_places():
     assert nnunet_spine.__version__ == pyproject()["project"]["version"]
 
 
-@pytest.mark.slow
-def test_the_wheel_holds_every_module_and_no_other_top_level_name(tmp_path):
-    clean = tmp_path / "clean"
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    """The wheel of a clean checkout."""
+    folder = tmp_path_factory.mktemp("wheel")
     files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in filter(None, files.split("\0")):
         if (ROOT / name).is_file():
-            (clean / name).parent.mkdir(parents=True, exist_ok=True)
-            (clean / name).write_bytes((ROOT / name).read_bytes())
-    build_wheel(clean, tmp_path)
-    (wheel,) = tmp_path.glob("*.whl")
+            (folder / "clean" / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / "clean" / name).write_bytes((ROOT / name).read_bytes())
+    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(folder), str(folder / "clean")]
+    subprocess.run(command, check=True)
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+@pytest.fixture(scope="module")
+def installed(wheel) -> Path:
+    """A folder with what installing the wheel puts on the import path."""
+    site = wheel.parent / "site"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+    return site
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_every_module_and_no_other_top_level_name(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     assert {n.split("/")[0] for n in names if ".dist-info/" not in n} == {"nnunet_spine"}
@@ -75,19 +88,21 @@ def test_the_wheel_holds_every_module_and_no_other_top_level_name(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_wheel_works_without_the_checkout(tmp_path):
-    subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(tmp_path), str(ROOT)], check=True
-    )
-    (wheel,) = tmp_path.glob("*.whl")
-    site = tmp_path / "site"
-    zipfile.ZipFile(wheel).extractall(site)
+def test_the_wheel_works_without_the_checkout(installed, tmp_path):
     script = (
-        f"import sys; sys.path.insert(0, {str(site)!r})\n"
+        f"import sys; sys.path.insert(0, {str(installed)!r})\n"
         "import nnunet_spine, nnunet_spine.trainers as t\n"
-        f"assert t.__file__.startswith({str(site)!r}), t.__file__\n"
+        f"assert t.__file__.startswith({str(installed)!r}), t.__file__\n"
         "assert t.ConvLSTMTrainer_skips1.architecture_kwargs == {'n_convlstm_skips': 1}\n"
         "from nnunet_spine.io.environment import shim_folder\n"
         "assert (shim_folder() / 'nnunet_spine_trainers.py').is_file()\n"
     )
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
+
+
+@pytest.mark.slow
+def test_the_floors_hold_in_the_wheel(installed):
+    modules = modules_of({"nnunet_spine": installed / "nnunet_spine"})
+    assert len(modules) > 100
+    assert violations(modules) == violations(modules_of({name: folder for name, folder in packages_on_disk().items()}))
+    assert cycles(modules) == []
