@@ -20,7 +20,7 @@ from torch import nn
 from benchmarks.plain_unet import plain_unet
 from benchmarks.timing import alternate, median_ratio
 from nnunet_spine.architectures import GlobalConvNet
-from nnunet_spine.losses import LOSSES
+from nnunet_spine.losses import make_loss
 from nnunet_spine.training.adversarial import adversarial_train_step
 
 PLAIN = "cross entropy"
@@ -93,7 +93,7 @@ def run(name: str, device: torch.device, *, compiled: bool, rounds: int) -> None
     runnable = torch.compile(network) if compiled else network
     data = torch.randn(1, 1, *patch_size, device=device)
     batch = {"data": data, "target": labels(patch_size, n_classes).to(device)}
-    plain, edge = (make_trainer(runnable, LOSSES[key](False), device) for key in ("CE", "EdgeCE"))
+    plain, edge = (make_trainer(runnable, make_loss(key), device) for key in ("CE", "EdgeCE"))
     steps = {
         PLAIN: lambda: plain_step(plain, batch),
         "with boundary weights": lambda: plain_step(edge, batch),

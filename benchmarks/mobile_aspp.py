@@ -22,7 +22,7 @@ from torch import nn
 from benchmarks.plain_unet import plain_unet
 from benchmarks.timing import alternate, median_ratio
 from nnunet_spine.architectures import MobileASPPNet
-from nnunet_spine.losses import LOSSES
+from nnunet_spine.losses import make_loss
 
 N_CLASSES = 27
 
@@ -126,11 +126,11 @@ def main() -> None:
 
     print(f"image {tuple(shape)}, {device}, {arguments.threads} threads, {arguments.rounds} rounds")
     report("inference", {name: inference(network, image) for name, network in networks.items()})
-    loss = LOSSES["CE"](False)
+    loss = make_loss("CE")
     steps = report("training", {n: training_step(network, image, target, loss) for n, network in networks.items()})
 
     logits = torch.randn(shape[0], N_CLASSES, *shape[2:], device=device, requires_grad=True)
-    weighted = LOSSES["WeightedEdgeNLL"](False, class_weights=[1.0] * N_CLASSES)
+    weighted = make_loss("WeightedEdgeNLL", class_weights=[1.0] * N_CLASSES)
     runs = {"plain": loss_only(loss, logits, target), "weighted": loss_only(weighted, logits, target)}
     seconds = {
         name: statistics.median(v) for name, v in alternate(runs, rounds=arguments.rounds, synchronise=wait).items()

@@ -8,7 +8,7 @@ import torch
 from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from torch import nn
 
-from nnunet_spine.losses import LOSSES
+from nnunet_spine.losses import make_loss
 from nnunet_spine.trainers import get_trainer
 from nnunet_spine.training.adversarial import (
     KLDivergence,
@@ -137,7 +137,7 @@ class TestSupervised:
         losses = []
 
         def loss_of(x):
-            losses.append(LOSSES["CE"](False)(network(x), target))
+            losses.append(make_loss("CE")(network(x), target))
             return losses[-1]
 
         supervised_gradients(loss_of, images, kind, 0.05, 1)
@@ -182,7 +182,7 @@ class TestVirtual:
     def test_the_power_iteration_leaves_no_gradient(self):
         """With epsilon 0 the divergence is at its minimum: what remains is the gradient of the loss alone."""
         network, plain = small_network(), small_network()
-        virtual_gradients(network, lambda o: LOSSES["CE"](False)(o, TARGET), KLDivergence(False), IMAGES, 0.0, 1)
+        virtual_gradients(network, lambda o: make_loss("CE")(o, TARGET), KLDivergence(False), IMAGES, 0.0, 1)
         loss_on_fixed_batch(plain)(IMAGES).backward()
         for a, b in zip(network.parameters(), plain.parameters(), strict=True):
             torch.testing.assert_close(a.grad, b.grad)
@@ -198,7 +198,7 @@ TARGET = torch.randint(0, 2, (3, 1, 8, 8), generator=torch.Generator().manual_se
 
 
 def loss_on_fixed_batch(network: nn.Module):
-    return lambda images: LOSSES["CE"](False)(network(images), TARGET)
+    return lambda images: make_loss("CE")(network(images), TARGET)
 
 
 class Scaler:
@@ -233,7 +233,7 @@ def tiny_trainer(scaler=None, factor: float = 1.0):
     passes = {"forward": 0, "backward": 0}
     network.register_forward_hook(lambda *_: passes.update(forward=passes["forward"] + 1))
     network[-1].register_full_backward_hook(lambda *_: passes.update(backward=passes["backward"] + 1))
-    loss = LOSSES["CE"](False)
+    loss = make_loss("CE")
     trainer = SimpleNamespace(
         network=network,
         loss=lambda output, target: factor * loss(output, target),
@@ -260,7 +260,7 @@ class TestStep:
         trainer, passes = tiny_trainer()
         result = adversarial_train_step(trainer, kind, 0.05, BATCH)
         assert passes == {"forward": n_passes, "backward": n_passes}
-        expected = LOSSES["CE"](False)(small_network()(IMAGES), TARGET)
+        expected = make_loss("CE")(small_network()(IMAGES), TARGET)
         assert result["loss"] == pytest.approx(expected.item(), rel=1e-6)  # of the clean images
 
     @pytest.mark.parametrize("kind", KINDS)
@@ -313,7 +313,7 @@ class TestStep:
             inner = trainer.network
             trainer.network = lambda x, net=inner: [net(x), net(x)[..., ::2, ::2]]
             trainer.network.parameters = inner.parameters
-            trainer.loss = DeepSupervisionWrapper(LOSSES["CE"](False), (2 / 3, 1 / 3))
+            trainer.loss = DeepSupervisionWrapper(make_loss("CE"), (2 / 3, 1 / 3))
             before = weights(inner)
             adversarial_train_step(trainer, kind, 0.05, {"data": IMAGES, "target": [TARGET, TARGET[..., ::2, ::2]]})
             assert (weights(inner) != before).any()

@@ -10,7 +10,7 @@ from torch import distributed, multiprocessing, nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.nn.parallel import DistributedDataParallel
 
-from nnunet_spine.losses import LOSSES
+from nnunet_spine.losses import LossContext, make_loss
 from nnunet_spine.training.adversarial import KLDivergence, supervised_gradients, virtual_gradients
 
 KINDS = ("fgsm", "l2", "vat")
@@ -30,7 +30,7 @@ SAMPLES_OF_RANK = (slice(0, 2), slice(2, 3))
 
 def gradients(network: nn.Module, kind: str, samples: slice, ddp: bool) -> list[torch.Tensor]:
     """Parameter gradients of the step for some samples; vat starts from the same direction everywhere."""
-    loss = LOSSES["CE"](False, ddp=ddp)
+    loss = make_loss("CE", LossContext(ddp=ddp))
     options = {"no_sync": network.no_sync} if ddp else {}
     network.zero_grad()
     if kind == "vat":

@@ -1,6 +1,8 @@
 """All losses: hand-computed values, nnU-Net's own losses as reference, and a contract over the public list."""
 
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -8,18 +10,17 @@ from nnunetv2.training.loss.compound_losses import DC_and_BCE_loss, DC_and_CE_lo
 from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss, get_tp_fp_fn_tn
 
-from nnunet_spine import losses as package
-from nnunet_spine.losses import LOSSES
+from nnunet_spine.losses import LOSS_NAMES, LossContext, loss_options, make_loss
 from nnunet_spine.losses.counts import SoftCounts, label_map_counts, pool_batch, region_counts
-from nnunet_spine.losses.focal_tversky import focal_tversky_loss
+from nnunet_spine.losses.terms.focal_tversky import focal_tversky_loss
 
 CHANNELS = 3
 IGNORE = CHANNELS
 SMALL = 4e-5  # what a perfect prediction may cost: focal Tversky stops at 1e-6 ** 0.75 = 3.2e-5
 
-every_name = pytest.mark.parametrize("name", LOSSES)
-# one name per class: other names of a class need no second run of the contract
-every_loss = pytest.mark.parametrize("name", {loss: name for name, loss in LOSSES.items()}.values())
+every_name = pytest.mark.parametrize("name", LOSS_NAMES)
+# BCE is another name of CE, which needs no second run of the contract
+every_loss = pytest.mark.parametrize("name", [name for name in LOSS_NAMES if not name.endswith("BCE")])
 both_heads = pytest.mark.parametrize("regions", [False, True], ids=["softmax", "regions"])
 both_pools = pytest.mark.parametrize("batch_dice", [False, True], ids=["per_sample", "batch_dice"])
 
@@ -54,6 +55,7 @@ def from_probability(p: list[list[float]], regions: bool) -> torch.Tensor:
 P_A, G_A = [0.9, 0.6, 0.2, 0.1], [1, 1, 0, 0]
 P_B, G_B = [0.5, 0.5, 0.5, 0.5], [1, 0, 0, 0]
 CROSS_ENTROPY_A = -(math.log(0.9) + math.log(0.6) + math.log(0.8) + math.log(0.9)) / 4
+SQUARED_DICE_A = 1 - 3 / (0.81 + 0.36 + 0.04 + 0.01 + 2)  # 2 TP = 3, sum of p², two voxels of foreground
 DICE_A, DICE_B, DICE_AB = 0.8 / 3.8, 2 / 3, 2.8 / 6.8  # (FP + FN) / (2 TP + FP + FN)
 EDGE_CROSS_ENTROPY_A = CROSS_ENTROPY_A - 0.1 * math.log(0.6) / 4  # the second voxel is the boundary, weight 1.1
 TVERSKY_A = (0.7 * 0.5 + 0.3 * 0.3) / (1.5 + 0.7 * 0.5 + 0.3 * 0.3)  # 0.44 / 1.94
@@ -64,6 +66,7 @@ BY_HAND = {
     "BCE": CROSS_ENTROPY_A,
     "EdgeCE": EDGE_CROSS_ENTROPY_A,
     "Dice": DICE_A,
+    "SquaredDice": SQUARED_DICE_A,
     "DiceCE": DICE_A + CROSS_ENTROPY_A,
     "DiceBCE": DICE_A + CROSS_ENTROPY_A,
     "DiceEdgeCE": DICE_A + EDGE_CROSS_ENTROPY_A,
@@ -71,6 +74,7 @@ BY_HAND = {
     "DiceWeightedEdgeNLL": DICE_A + WEIGHTED_EDGE_NLL_A,
     "Tversky": TVERSKY_A,
     "FocalTversky": TVERSKY_A**0.75,
+    "DiceTversky": DICE_A + TVERSKY_A,
     "DiceFocalTversky": DICE_A + TVERSKY_A**0.75,
 }
 
@@ -78,7 +82,7 @@ BY_HAND = {
 @every_name
 @both_heads
 def test_value_computed_by_hand(name, regions):
-    loss = LOSSES[name](regions, None, False, False)
+    loss = make_loss(name, LossContext(regions))
     target = torch.tensor([G_A])[:, None, :, None]
     assert loss(from_probability([P_A], regions), target).item() == pytest.approx(BY_HAND[name], abs=2e-5)
 
@@ -86,7 +90,7 @@ def test_value_computed_by_hand(name, regions):
 @both_heads
 def test_batch_dice_adds_counts_before_the_ratio(regions):
     logits, target = from_probability([P_A, P_B], regions), torch.tensor([G_A, G_B])[:, None, :, None]
-    per_sample, pooled = (LOSSES["Dice"](regions, None, batch, False, smooth=0) for batch in (False, True))
+    per_sample, pooled = (make_loss("Dice", LossContext(regions, None, batch), smooth=0) for batch in (False, True))
     assert per_sample(logits, target).item() == pytest.approx((DICE_A + DICE_B) / 2)
     assert pooled(logits, target).item() == pytest.approx(DICE_AB)
 
@@ -96,7 +100,7 @@ def test_options_enter_the_formula(regions):
     logits, target = from_probability([P_A], regions), torch.tensor([G_A])[:, None, :, None]
 
     def value(name, **options):
-        return LOSSES[name](regions, None, False, False, **options)(logits, target).item()
+        return make_loss(name, LossContext(regions), **options)(logits, target).item()
 
     assert value("Dice", smooth=1) == pytest.approx(0.8 / 4.8)
     assert value("Tversky", alpha=1, beta=0, smooth=0) == pytest.approx(0.5 / 2)  # alpha weighs the false negatives
@@ -112,8 +116,8 @@ def test_options_enter_the_formula(regions):
 @both_pools
 def test_tversky_with_equal_halves_is_dice(regions, batch_dice):
     logits, target = example(regions)
-    tversky = LOSSES["Tversky"](regions, None, batch_dice, False, alpha=0.5, beta=0.5, smooth=0.5)
-    dice = LOSSES["Dice"](regions, None, batch_dice, False, smooth=1)
+    tversky = make_loss("Tversky", LossContext(regions, None, batch_dice), alpha=0.5, beta=0.5, smooth=0.5)
+    dice = make_loss("Dice", LossContext(regions, None, batch_dice), smooth=1)
     assert tversky(logits, target).item() == pytest.approx(dice(logits, target).item(), abs=1e-12)
 
 
@@ -130,7 +134,7 @@ def test_dice_ce_is_nnunet_default_loss_plus_one(ignored, batch_dice, shape):
         dice_class=MemoryEfficientSoftDiceLoss,
     )
     assert_same_loss_and_gradient(
-        LOSSES["DiceCE"](False, IGNORE if ignored else None, batch_dice), theirs, logits, target
+        make_loss("DiceCE", LossContext(False, IGNORE if ignored else None, batch_dice)), theirs, logits, target
     )
 
 
@@ -147,7 +151,7 @@ def test_region_dice_ce_is_nnunet_default_loss_plus_one(ignored, batch_dice):
         use_ignore_label=ignored,
         dice_class=MemoryEfficientSoftDiceLoss,
     )
-    ours = LOSSES["DiceBCE"](True, IGNORE if ignored else None, batch_dice)
+    ours = make_loss("DiceBCE", LossContext(True, IGNORE if ignored else None, batch_dice))
     assert_same_loss_and_gradient(ours, theirs, logits.float(), target)
 
 
@@ -188,7 +192,7 @@ def test_gradient_is_the_derivative(name, regions, batch_dice, ignored):
     shape = (2, 3, 2)
     ignore = (torch.arange(12).view(2, 1, 3, 2) % 5 == 0) if ignored else None
     logits, target = example(regions, shape, ignore)
-    loss = LOSSES[name](regions, IGNORE if ignored else None, batch_dice, False)
+    loss = make_loss(name, LossContext(regions, IGNORE if ignored else None, batch_dice))
     assert torch.autograd.gradcheck(lambda leaf: loss(leaf, target), logits.requires_grad_())
 
 
@@ -201,9 +205,9 @@ def test_ignoring_voxels_equals_cropping_them_away(name, regions, batch_dice):
     ignore[:, :, rows] = False
     logits, target = example(regions, ignore=ignore)
     logits.requires_grad_()
-    ignoring = LOSSES[name](regions, IGNORE, batch_dice, False)(logits, target)
+    ignoring = make_loss(name, LossContext(regions, IGNORE, batch_dice))(logits, target)
     cropped_target = target[:, :CHANNELS, rows] if regions else target[:, :, rows]
-    cropped = LOSSES[name](regions, None, batch_dice, False)(logits[:, :, rows], cropped_target)
+    cropped = make_loss(name, LossContext(regions, None, batch_dice))(logits[:, :, rows], cropped_target)
     torch.testing.assert_close(ignoring, cropped)
     gradients = [torch.autograd.grad(loss, logits)[0] for loss in (ignoring, cropped)]
     torch.testing.assert_close(*gradients)
@@ -216,7 +220,7 @@ def test_ignoring_voxels_equals_cropping_them_away(name, regions, batch_dice):
 def test_nothing_left_to_learn_from_gives_a_constant(name, regions, batch_dice):
     logits, target = example(regions, ignore=torch.ones((2, 1, 4, 3, 2), dtype=torch.bool))
     logits.requires_grad_()
-    loss = LOSSES[name](regions, IGNORE, batch_dice, False)(logits, target)
+    loss = make_loss(name, LossContext(regions, IGNORE, batch_dice))(logits, target)
     loss.backward()
     assert 0 <= loss.item() < SMALL
     assert (logits.grad == 0).all()
@@ -230,7 +234,7 @@ def test_nothing_left_to_learn_from_gives_a_constant(name, regions, batch_dice):
 def test_perfect_prediction_costs_nothing_and_keeps_gradients_finite(name, regions, batch_dice, dtype, margin):
     _, target = example(regions)
     logits = perfect(target, regions, margin).to(dtype).requires_grad_()
-    loss = LOSSES[name](regions, None, batch_dice, False)(logits, target)
+    loss = make_loss(name, LossContext(regions, None, batch_dice))(logits, target)
     loss.backward()
     assert abs(loss.item()) < SMALL
     assert logits.grad.isfinite().all()
@@ -241,26 +245,27 @@ def test_perfect_prediction_costs_nothing_and_keeps_gradients_finite(name, regio
 def test_worst_prediction_keeps_gradients_finite(name, regions):
     _, target = example(regions)
     logits = perfect(target, regions, -1000.0).requires_grad_()
-    loss = LOSSES[name](regions, None, True, False)(logits, target)
+    loss = make_loss(name, LossContext(regions, None, True))(logits, target)
     loss.backward()
     assert loss.item() > 0.5
     assert logits.grad.isfinite().all()
 
 
 @pytest.mark.parametrize(
-    ("name", "absent", "only_predicted"), [("Dice", 0, 1), ("Tversky", 0, 1), ("FocalTversky", 1e-6**0.75, 1)]
+    ("name", "absent", "only_predicted"),
+    [("Dice", 0, 1), ("SquaredDice", 0, 1), ("Tversky", 0, 1), ("FocalTversky", 1e-6**0.75, 1)],
 )
 def test_class_absent_from_the_target(name, absent, only_predicted):
-    loss = LOSSES[name](True, None, False, False)
+    loss = make_loss(name, LossContext(True))
     target = torch.zeros((1, 1, 4, 4))
     assert loss(torch.full((1, 1, 4, 4), -200.0), target).item() == pytest.approx(absent, abs=1e-9)
     assert loss(torch.full((1, 1, 4, 4), 20.0), target).item() == pytest.approx(only_predicted, abs=1e-4)
 
 
-@pytest.mark.parametrize("name", [name for name in LOSSES if "Dice" in name or "Tversky" in name])
+@pytest.mark.parametrize("name", [name for name in LOSS_NAMES if "Dice" in name or "Tversky" in name])
 def test_without_smoothing_an_absent_class_stays_finite(name):
     logits = torch.full((1, 1, 4, 4), -200.0, requires_grad=True)
-    loss = LOSSES[name](True, None, False, False, smooth=0)(logits, torch.zeros((1, 1, 4, 4)))
+    loss = make_loss(name, LossContext(True), smooth=0)(logits, torch.zeros((1, 1, 4, 4)))
     loss.backward()
     assert loss.item() >= 1
     assert logits.grad.isfinite().all()
@@ -279,7 +284,7 @@ def test_focal_tversky_has_a_finite_slope_where_nothing_is_wrong():
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_logits_are_computed_in_float32(name, regions, dtype):
     logits, target = example(regions, (2, 32, 24, 16))
-    loss = LOSSES[name](regions, None, True, False)
+    loss = make_loss(name, LossContext(regions, None, True))
     half = logits.to(dtype)
     expected = loss(half.double(), target)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -297,7 +302,7 @@ def test_half_precision_logits_are_computed_in_float32(name, regions, dtype):
 def test_dtype_of_the_target_does_not_matter(name, regions, dtype):
     ignore = torch.arange(48).view(2, 1, 4, 3, 2) % 5 == 0
     logits, target = example(regions, ignore=ignore)
-    loss = LOSSES[name](regions, IGNORE, False, False)
+    loss = make_loss(name, LossContext(regions, IGNORE))
     assert loss(logits, target.to(dtype)).item() == pytest.approx(loss(logits, target).item(), abs=1e-12)
 
 
@@ -305,7 +310,7 @@ def test_dtype_of_the_target_does_not_matter(name, regions, dtype):
 @both_heads
 def test_deep_supervision_wrapper_of_nnunet_fits(name, regions):
     scales = [example(regions, (2, n, n, n), seed=n) for n in (4, 2, 1)]
-    loss = LOSSES[name](regions, None, True, False)
+    loss = make_loss(name, LossContext(regions, None, True))
     wrapped = DeepSupervisionWrapper(loss, (0.6, 0.4, 0.0))(*zip(*scales, strict=True))
     assert wrapped.item() == pytest.approx(0.6 * loss(*scales[0]).item() + 0.4 * loss(*scales[1]).item())
 
@@ -330,7 +335,7 @@ def test_counts_do_not_saturate_at_the_precision_of_float32():
 )
 def test_shapes_that_do_not_fit_are_refused(regions, ignore_label, channels, shape, message):
     with pytest.raises(ValueError, match=message):
-        LOSSES["DiceCE"](regions, ignore_label)(torch.zeros((2, channels, 4, 4)), torch.zeros(shape))
+        make_loss("DiceCE", LossContext(regions, ignore_label))(torch.zeros((2, channels, 4, 4)), torch.zeros(shape))
 
 
 @pytest.mark.parametrize(
@@ -349,10 +354,47 @@ def test_shapes_that_do_not_fit_are_refused(regions, ignore_label, channels, sha
 )
 def test_options_out_of_range_are_refused(name, option):
     with pytest.raises(ValueError, match=next(iter(option))):
-        LOSSES[name](False, None, True, False, **option)
+        make_loss(name, LossContext(False, None, True), **option)
 
 
 def test_names_suit_trainer_recipes_and_options_are_shown():
-    assert all(name.isalnum() for name in LOSSES)
-    assert {loss.__name__ for loss in LOSSES.values()} <= set(package.__all__)
-    assert "batch_dice=True, ddp=False, alpha=0.7" in str(LOSSES["DiceFocalTversky"](False, None, True, False))
+    assert all(name.isalnum() for name in LOSS_NAMES)
+    assert "(0): CE()" in str(make_loss("CE"))
+    shown = str(make_loss("DiceFocalTversky", LossContext(batch_dice=True)))
+    for part in (
+        "batch_dice=True, ddp=False",
+        "(0): Dice(smooth=1e-05)",
+        "FocalTversky(alpha=0.7, beta=0.3, gamma=1.33",
+    ):
+        assert part in shown
+
+
+def test_an_option_goes_to_every_term_that_takes_it_and_none_is_lost():
+    assert loss_options("DiceFocalTversky") == {"smooth", "alpha", "beta", "gamma"}
+    assert [term.smooth for term in make_loss("DiceFocalTversky", smooth=2).terms] == [2, 2]
+    with pytest.raises(ValueError, match=r"CE has no option smooth"):
+        make_loss("CE", smooth=1)
+    with pytest.raises(ValueError, match=r"no loss 'Dise'; there is .*Dice"):
+        make_loss("Dise")
+
+
+def test_a_term_is_one_file_and_the_names_need_no_torch(tmp_path):
+    (tmp_path / "mean_p.py").write_text(
+        "from nnunet_spine.losses.segmentation import Term\n"
+        "class MeanP(Term):\n"
+        "    def forward(self, batch):\n"
+        "        return batch.logits.softmax(1)[:, 1:].mean()\n"
+    )
+    program = f"""
+import importlib, sys
+import nnunet_spine.losses as losses
+losses.terms.__path__.append({str(tmp_path)!r})
+importlib.reload(losses)
+assert {{"MeanP", "DiceMeanP"}} < set(losses.LOSS_NAMES), losses.LOSS_NAMES
+assert "torch" not in sys.modules
+import torch
+logits, target = torch.zeros(1, 2, 4, 4), torch.ones(1, 1, 4, 4)
+value = losses.make_loss("DiceMeanP", smooth=0)(logits, target).item()
+assert abs(value - (1 - 2 * 8 / (8 + 16) + 0.5)) < 1e-6, value
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -4,7 +4,7 @@ import pytest
 
 from nnunet_spine import trainers
 from nnunet_spine.errors import InputError
-from nnunet_spine.losses import LOSSES
+from nnunet_spine.losses import LOSS_NAMES
 from nnunet_spine.trainers import TRAINERS, ConvLSTMTrainer, get_trainer
 from nnunet_spine.training.recipes import options_of
 
@@ -46,7 +46,7 @@ def test_numbers_in_options():
     assert not trainer.compile_network
 
 
-@pytest.mark.parametrize("loss", list(LOSSES))
+@pytest.mark.parametrize("loss", LOSS_NAMES)
 def test_every_loss_is_an_option_of_every_trainer(loss):
     for name in TRAINERS:
         assert get_trainer(f"{name}_{loss}").loss_name == loss

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.ndimage import distance_transform_edt
 
-from nnunet_spine.losses import LOSSES
+from nnunet_spine.losses import LossContext, make_loss
 from nnunet_spine.training.separation import SeparationTransform, separation_map
 
 
@@ -55,7 +55,9 @@ def test_weights_of_the_gaps_in_the_loss(name, ignore_label):
     logits = torch.randn(2, 3, 6, 5, 4, generator=generator)
     target = torch.randint(0, 3, (2, 1, 6, 5, 4), generator=generator)
     separation = torch.rand(target.shape, generator=generator)
-    plain, weighted = (LOSSES[name](False, ignore_label, separation_weight=weight) for weight in (0, 10))
+    plain, weighted = (
+        make_loss(name, LossContext(False, ignore_label), separation_weight=weight) for weight in (0, 10)
+    )
     with_map = torch.cat([target.float(), separation], 1)
     assert weighted(logits, target) == plain(logits, target)
     assert weighted(logits, torch.cat([target, torch.zeros_like(target)], 1)) == pytest.approx(plain(logits, target))
@@ -73,6 +75,6 @@ def _changes(target: torch.Tensor) -> torch.Tensor:
 
 def test_regions_have_no_gaps():
     with pytest.raises(ValueError, match="separation_weight"):
-        LOSSES["WeightedEdgeNLL"](True, separation_weight=10)
+        make_loss("WeightedEdgeNLL", LossContext(True), separation_weight=10)
     with pytest.raises(ValueError, match="separation_weight"):
-        LOSSES["DiceWeightedEdgeNLL"](False, separation_weight=-1)
+        make_loss("DiceWeightedEdgeNLL", separation_weight=-1)

@@ -9,7 +9,7 @@ from nnunet_dataset import PLANS
 from nnunetv2.run.run_training import get_trainer_from_args, run_training
 
 from nnunet_spine.io.files import read_json, write_json
-from nnunet_spine.losses import LOSSES
+from nnunet_spine.losses import LOSS_NAMES
 from nnunet_spine.trainers import get_trainer
 
 CPU = torch.device("cpu")
@@ -74,7 +74,7 @@ def test_the_first_tenth_of_the_epochs_goes_without_the_adversarial_term(monkeyp
     assert steps == ["plain", "plain", "adversarial", "adversarial"]
 
 
-@pytest.mark.parametrize("loss", ["nnunet", *LOSSES])
+@pytest.mark.parametrize("loss", ["nnunet", *LOSS_NAMES])
 def test_ignore_label_with_every_loss(loss):
     trainer = make(f"ConvLSTMTrainer_{loss}_{SHORT}", dataset=3, configuration="3d_fullres")
     trainer.initialize()

@@ -8,8 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from nnunet_spine.losses import LOSSES
-from nnunet_spine.losses.weighted_edge_nll import label_changes
+from nnunet_spine.losses import LossContext, make_loss
+from nnunet_spine.losses.neighbours import label_changes
 
 
 def brute_force(labels: np.ndarray, ignore_label: int | None = None) -> np.ndarray:
@@ -52,7 +52,7 @@ def test_class_weight_is_that_of_the_label():
     weights, edges = [0.5, 2.0, 4.0], [0.95, 0.95, 2.95, 2.95]
     labels = target.flatten().tolist()
     total = sum(e * weights[y] * minus_log_p[y].item() for e, y in zip(edges, labels, strict=True))
-    loss = LOSSES["WeightedEdgeNLL"](False, class_weights=weights)
+    loss = make_loss("WeightedEdgeNLL", class_weights=weights)
     assert loss(logits, target).item() == pytest.approx(total / sum(edges))
     assert "class_weights=(0.5, 2.0, 4.0)" in str(loss)
 
@@ -60,11 +60,11 @@ def test_class_weight_is_that_of_the_label():
 def test_class_weight_of_a_region_is_that_of_its_channel():
     logits = torch.zeros(1, 2, 3, 3)
     target = torch.zeros(1, 2, 3, 3)
-    loss = LOSSES["WeightedEdgeNLL"](True, class_weights=[1.0, 3.0])
+    loss = make_loss("WeightedEdgeNLL", LossContext(True), class_weights=[1.0, 3.0])
     assert loss(logits, target).item() == pytest.approx(2 * math.log(2))
 
 
 def test_a_single_voxel_counts_fully():
     logits, target = torch.zeros(1, 2, 3, 3), torch.full((1, 1, 3, 3), 2)
     target[0, 0, 1, 1] = 1
-    assert LOSSES["WeightedEdgeNLL"](False, 2)(logits, target).item() == pytest.approx(math.log(2))
+    assert make_loss("WeightedEdgeNLL", LossContext(False, 2))(logits, target).item() == pytest.approx(math.log(2))

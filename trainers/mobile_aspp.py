@@ -6,7 +6,7 @@ from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunet_spine.errors import InputError
-from nnunet_spine.losses import LOSSES, WeightedEdgeNLLLoss
+from nnunet_spine.losses import loss_options
 from nnunet_spine.training.base import SpineTrainer
 from nnunet_spine.training.ct_ranges import ct_ranges
 from nnunet_spine.training.recipes import Option
@@ -78,7 +78,7 @@ class MobileASPPTrainer(SpineTrainer):
 
     def initialize(self) -> None:
         if self._weighs_separation:
-            if not (self.loss_name and issubclass(LOSSES[self.loss_name], WeightedEdgeNLLLoss)):
+            if not (self.loss_name and "separation_weight" in loss_options(self.loss_name)):
                 raise InputError(
                     f"{type(self).__name__}: the loss {self.loss_name} has no weights of gaps between vertebrae",
                     "leave out 'separation', or the loss",

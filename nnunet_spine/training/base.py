@@ -28,7 +28,7 @@ from torch import distributed as dist
 from torch import nn
 
 from nnunet_spine.errors import InputError
-from nnunet_spine.losses import LOSSES
+from nnunet_spine.losses import LossContext, loss_options, make_loss
 from nnunet_spine.training.adversarial import adversarial_train_step
 from nnunet_spine.training.affine import AffineTransform
 from nnunet_spine.training.augmentation import Ranges, adjust
@@ -67,7 +67,7 @@ class SpineTrainer(nnUNetTrainer):
         summary, citation, parameters, recommended: for lists of trainers; `recommended` is a configuration name.
         architecture: dotted name of the network class; None takes the class in the plans.
         architecture_kwargs: added to the plans' constructor arguments.
-        loss_name: a key of `nnunet_spine.losses.LOSSES`; None is nnU-Net's Dice + CE (regions: Dice + BCE).
+        loss_name: one of `nnunet_spine.losses.LOSS_NAMES`; None is nnU-Net's Dice + CE (regions: Dice + BCE).
         loss_kwargs: options of that loss.
         optimizer_name, initial_lr, weight_decay, lr_schedule: "SGD" (momentum 0.99), "Adam" or "AdamW"; "poly",
             "constant" or "plateau".
@@ -217,14 +217,13 @@ class SpineTrainer(nnUNetTrainer):
         if self.loss_name is None:
             return super()._build_loss()
         class_weights = {"class_weights": self.class_weights} if self._loss_uses_class_weights else {}
-        loss = LOSSES[self.loss_name](
-            regions=self.label_manager.has_regions,
-            ignore_label=self.label_manager.ignore_label,
-            batch_dice=self.configuration_manager.batch_dice,
-            ddp=self.is_ddp,
-            **class_weights,
-            **self.loss_kwargs,
+        context = LossContext(
+            self.label_manager.has_regions,
+            self.label_manager.ignore_label,
+            self.configuration_manager.batch_dice,
+            self.is_ddp,
         )
+        loss = make_loss(self.loss_name, context, **class_weights, **self.loss_kwargs).to(self.device)
         if not self.enable_deep_supervision:
             return loss
         weights = [0.5**i for i in range(len(self._get_deep_supervision_scales()))]
@@ -234,7 +233,7 @@ class SpineTrainer(nnUNetTrainer):
 
     @property
     def _loss_uses_class_weights(self) -> bool:
-        return self.loss_name is not None and LOSSES[self.loss_name].uses_class_weights
+        return self.loss_name is not None and "class_weights" in loss_options(self.loss_name)
 
     def on_train_start(self) -> None:
         if not self.was_initialized:

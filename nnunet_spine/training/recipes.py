@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nnunet_spine.errors import InputError
-from nnunet_spine.losses import LOSSES
+from nnunet_spine.losses import LOSS_NAMES
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,13 @@ def _decimal(number: str) -> float:
 
 
 BASE_OPTIONS: tuple[Option, ...] = (
-    Option(f"({'|'.join(LOSSES)})", "|".join(LOSSES), "loss instead of the trainer's own", _named("loss_name"), "loss"),
+    Option(
+        f"({'|'.join(LOSS_NAMES)})",
+        "|".join(LOSS_NAMES),
+        "loss instead of the trainer's own",
+        _named("loss_name"),
+        "loss",
+    ),
     Option(
         r"((?:Dice)?EdgeCE)(\d+(?:p\d+)?)",
         "EdgeCE1p5|DiceEdgeCE2",

@@ -2,8 +2,9 @@
 
 import torch
 
+from nnunet_spine.losses.batch import Batch
 from nnunet_spine.losses.counts import SoftCounts
-from nnunet_spine.losses.tversky import TverskyLoss, tversky_loss
+from nnunet_spine.losses.terms.tversky import Tversky, tversky_loss
 
 
 def focal_tversky_loss(
@@ -28,41 +29,31 @@ def focal_tversky_loss(
     return tversky_loss(counts, alpha, beta, smooth).clamp(min=1e-6) ** (1 / gamma)
 
 
-class FocalTverskyLoss(TverskyLoss):
+class FocalTversky(Tversky):
     """Mean of `focal_tversky_loss` over foreground classes or regions; 3.2e-5 where all voxels are ignored.
 
-    Source: Abraham & Khan 2019; Wu et al. with alpha = 0.7, beta = 0.3 and gamma = 4/3.
+    Source: Abraham & Khan 2019, constants included. Wu et al., whose best loss is `DiceFocalTversky`, print none; nor
+    do they say how the two are weighed: here they are added.
 
     Args:
         alpha: See `focal_tversky_loss`.
         beta: See `focal_tversky_loss`.
         gamma: See `focal_tversky_loss`.
         smooth: See `focal_tversky_loss`.
-        Others: See `SegmentationLoss`.
 
     Raises:
-        ValueError: If `gamma` is not above 0 or another option is negative.
+        ValueError: `gamma` is not above 0, or another option is negative.
     """
 
-    def __init__(
-        self,
-        regions: bool,
-        ignore_label: int | None = None,
-        batch_dice: bool = False,
-        ddp: bool = False,
-        *,
-        alpha: float = 0.7,
-        beta: float = 0.3,
-        gamma: float = 4 / 3,
-        smooth: float = 1e-5,
-    ) -> None:
-        super().__init__(regions, ignore_label, batch_dice, ddp, alpha=alpha, beta=beta, smooth=smooth)
+    def __init__(self, alpha: float = 0.7, beta: float = 0.3, gamma: float = 4 / 3, smooth: float = 1e-5) -> None:
+        super().__init__(alpha, beta, smooth)
         if not gamma > 0:
             raise ValueError(
                 f"gamma={gamma} was given; the exponent is 1 / gamma, so it must be above 0 (published: 4/3)."
             )
         self.gamma = gamma
 
-    def loss_of_counts(self, counts: SoftCounts) -> torch.Tensor:
-        """Compute `focal_tversky_loss`."""
-        return focal_tversky_loss(counts, self.alpha, self.beta, self.gamma, self.smooth)
+    def forward(self, batch: Batch) -> torch.Tensor:
+        """Compute the mean."""
+        losses = focal_tversky_loss(batch.counts, self.alpha, self.beta, self.gamma, self.smooth)
+        return batch.mean_over_classes(losses)

@@ -2,8 +2,9 @@
 
 import torch
 
-from nnunet_spine.losses.base import OverlapLoss, require_not_negative
+from nnunet_spine.losses.batch import Batch
 from nnunet_spine.losses.counts import SoftCounts
+from nnunet_spine.losses.segmentation import Term, require_not_negative
 
 
 def dice_loss(counts: SoftCounts, smooth: float = 1e-5) -> torch.Tensor:
@@ -23,32 +24,24 @@ def dice_loss(counts: SoftCounts, smooth: float = 1e-5) -> torch.Tensor:
     return 1 - (2 * tp + smooth) / (2 * tp + fp + fn + smooth).clamp(min=1e-8)
 
 
-class DiceLoss(OverlapLoss):
+class Dice(Term):
     """Mean of `dice_loss` over foreground classes or regions; 0 where all voxels are ignored.
 
-    Source: Milletari et al. 2016 (V-Net), with the denominator that is not squared, as in Wu et al. and nnU-Net.
+    Source: Milletari et al. 2016 (V-Net), without the squares in the denominator, as in nnU-Net; with them it is
+    `SquaredDice`.
 
     Args:
         smooth: See `dice_loss`.
-        Others: See `SegmentationLoss`.
 
     Raises:
-        ValueError: If `smooth` is negative.
+        ValueError: `smooth` is negative.
     """
 
-    def __init__(
-        self,
-        regions: bool,
-        ignore_label: int | None = None,
-        batch_dice: bool = False,
-        ddp: bool = False,
-        *,
-        smooth: float = 1e-5,
-    ) -> None:
-        super().__init__(regions, ignore_label, batch_dice, ddp)
+    def __init__(self, smooth: float = 1e-5) -> None:
+        super().__init__()
         require_not_negative(smooth=smooth)
         self.smooth = smooth
 
-    def loss_of_counts(self, counts: SoftCounts) -> torch.Tensor:
-        """Compute `dice_loss`."""
-        return dice_loss(counts, self.smooth)
+    def forward(self, batch: Batch) -> torch.Tensor:
+        """Compute the mean."""
+        return batch.mean_over_classes(dice_loss(batch.counts, self.smooth))

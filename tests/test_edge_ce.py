@@ -7,8 +7,8 @@ import pytest
 import torch
 from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 
-from nnunet_spine.losses import LOSSES
-from nnunet_spine.losses.edge_cross_entropy import foreground_boundary
+from nnunet_spine.losses import make_loss
+from nnunet_spine.losses.neighbours import foreground_boundary
 from nnunet_spine.trainers import get_trainer
 
 IGNORE = 9
@@ -84,19 +84,19 @@ def test_only_the_foreground_side_weighs_more_and_the_sum_is_divided_by_voxels()
     logits = torch.cat([torch.where(target == c, p, (1 - p) / 2) for c in range(3)], 1).log()
     weights = [1, 1, 1.5, 1.5, 1, 1, 1, 1]
     expected = -sum(w * math.log(x) for w, x in zip(weights, p[0].tolist(), strict=True)) / 8
-    assert LOSSES["EdgeCE"](False, edge_weight=1.5)(logits, target).item() == pytest.approx(expected, rel=1e-6)
+    assert make_loss("EdgeCE", edge_weight=1.5)(logits, target).item() == pytest.approx(expected, rel=1e-6)
 
 
 def test_weight_one_is_plain_cross_entropy():
     logits = torch.randn(2, 3, 5, 4, 3, generator=torch.Generator().manual_seed(0))
     target = torch.randint(0, 3, (2, 1, 5, 4, 3), generator=torch.Generator().manual_seed(1))
-    assert LOSSES["EdgeCE"](False, edge_weight=1)(logits, target) == LOSSES["CE"](False)(logits, target)
+    assert make_loss("EdgeCE", edge_weight=1)(logits, target) == make_loss("CE")(logits, target)
 
 
 def test_deep_supervision_finds_the_boundary_at_each_scale():
     fine, coarse = label_map(["1111....", "1111...."]), label_map(["11.."])
     logits = [torch.zeros(1, 2, *t.shape[2:]) for t in (fine, coarse)]  # -log p = log 2 everywhere
-    loss = DeepSupervisionWrapper(LOSSES["EdgeCE"](False, edge_weight=3), (1.0, 0.5))(logits, [fine, coarse])
+    loss = DeepSupervisionWrapper(make_loss("EdgeCE", edge_weight=3), (1.0, 0.5))(logits, [fine, coarse])
     expected = (16 + 2 * 2) / 16 + 0.5 * (4 + 2 * 1) / 4  # two boundary voxels of 16, one of 4
     assert loss.item() == pytest.approx(expected * math.log(2))
 
