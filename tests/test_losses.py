@@ -1,5 +1,6 @@
 """All losses: hand-computed values, nnU-Net's own losses as reference, and a contract over the public list."""
 
+import inspect
 import math
 import subprocess
 import sys
@@ -378,6 +379,12 @@ def test_an_option_goes_to_every_term_that_takes_it_and_none_is_lost():
         make_loss("Dise")
 
 
+@every_loss
+def test_options_are_those_of_the_constructors(name):
+    terms = make_loss(name).terms
+    assert loss_options(name) == {option for term in terms for option in inspect.signature(type(term)).parameters}
+
+
 def test_a_term_is_one_file_and_the_names_need_no_torch(tmp_path):
     (tmp_path / "mean_p.py").write_text(
         "from nnunet_spine.losses.segmentation import Term\n"
@@ -391,6 +398,7 @@ import nnunet_spine.losses as losses
 losses.terms.__path__.append({str(tmp_path)!r})
 importlib.reload(losses)
 assert {{"MeanP", "DiceMeanP"}} < set(losses.LOSS_NAMES), losses.LOSS_NAMES
+assert losses.loss_options("DiceMeanP") == {{"smooth"}}
 assert "torch" not in sys.modules
 import torch
 logits, target = torch.zeros(1, 2, 4, 4), torch.ones(1, 1, 4, 4)

@@ -4,8 +4,10 @@ A term is one module in `terms/`, and being there is what makes it a loss: `term
 `FocalTversky`, whose name is a loss, as is `DiceFocalTversky`, the unweighted sum of `Dice` and it.
 """
 
+import ast
 import pkgutil
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from nnunet_spine.losses import terms
@@ -55,7 +57,7 @@ def terms_of(name: str) -> tuple[str, ...]:
 
 
 def loss_options(name: str) -> frozenset[str]:
-    """Names of the options that a loss takes; imports torch.
+    """Names of the options that a loss takes.
 
     Args:
         name: one of `LOSS_NAMES`.
@@ -63,7 +65,7 @@ def loss_options(name: str) -> frozenset[str]:
     Raises:
         ValueError: there is no such loss.
     """
-    return frozenset().union(*(_term_class(term).option_names() for term in terms_of(name)))
+    return frozenset().union(*map(_term_options, terms_of(name)))
 
 
 def make_loss(name: str, context: LossContext | None = None, **options: Any) -> "SegmentationLoss":
@@ -85,13 +87,25 @@ def make_loss(name: str, context: LossContext | None = None, **options: Any) -> 
     known = loss_options(name)
     if unknown := options.keys() - known:
         raise ValueError(f"the loss {name} has no option {', '.join(sorted(unknown))}; it has {sorted(known)}")
-    classes = [_term_class(term) for term in terms_of(name)]
-    made = [
-        term(**{option: value for option, value in options.items() if option in term.option_names()})
-        for term in classes
-    ]
+    made = []
+    for term in terms_of(name):
+        term_class: type[Term] = getattr(import_module(_dotted(term)), term)
+        made.append(term_class(**{option: options[option] for option in _term_options(term) if option in options}))
     return SegmentationLoss(made, context or LossContext())
 
 
-def _term_class(name: str) -> "type[Term]":
-    return getattr(import_module(f"{terms.__name__}.{_MODULES[name]}"), name)
+def _dotted(term: str) -> str:
+    return f"{terms.__name__}.{_MODULES[term]}"
+
+
+def _term_options(name: str) -> tuple[str, ...]:
+    """Arguments of a term's constructor, or of its base's, read from the source: an import would import torch."""
+    source = find_spec(_dotted(name)).loader.get_source(_dotted(name))
+    term = next(node for node in ast.parse(source).body if isinstance(node, ast.ClassDef) and node.name == name)
+    for node in term.body:
+        if isinstance(node, ast.FunctionDef) and node.name == "__init__":
+            return tuple(
+                argument.arg for argument in (*node.args.args, *node.args.kwonlyargs) if argument.arg != "self"
+            )
+    base = term.bases[0].id
+    return _term_options(base) if base in _MODULES else ()

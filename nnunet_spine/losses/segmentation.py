@@ -29,18 +29,13 @@ class Term(nn.Module):
     def __init__(self) -> None:
         super().__init__()
 
-    @classmethod
-    def option_names(cls) -> tuple[str, ...]:
-        """Names of the constructor's arguments."""
-        return tuple(inspect.signature(cls).parameters)
-
     def forward(self, batch: Batch) -> torch.Tensor:
         """Compute the scalar, in the logits' dtype."""
         raise NotImplementedError
 
     def extra_repr(self) -> str:
         """Show all options, since nnU-Net writes the loss into its debug file."""
-        return ", ".join(f"{name}={getattr(self, name)}" for name in self.option_names())
+        return ", ".join(f"{name}={getattr(self, name)}" for name in inspect.signature(type(self)).parameters)
 
 
 class SegmentationLoss(nn.Module):
