@@ -18,8 +18,8 @@ from typing import Protocol
 from nnunet_spine.dataset_conversion.case import Problem
 from nnunet_spine.dataset_conversion.prepare import Record
 from nnunet_spine.dataset_conversion.target import Target
-from nnunet_spine.errors import InputError
-from nnunet_spine.io.files import WriteError, read_json, write_json
+from nnunet_spine.errors import InputError, WriteError, write_error
+from nnunet_spine.io.files import read_json, write_json
 
 try:
     import fcntl
@@ -96,7 +96,7 @@ def publish(target: Target, files: set[str]) -> None:
     try:
         folder.rename(target.folder)
     except OSError as error:
-        raise WriteError(f"cannot be renamed ({error.strerror})", "remove what lies there", target.folder) from error
+        raise write_error(error, target.folder, found="cannot be renamed") from error
     discard(target)
 
 
@@ -118,8 +118,7 @@ def lock(target: Target) -> Iterator[None]:
         target.staging.mkdir(parents=True, exist_ok=True)
         file = (target.staging / "lock").open("w")
     except OSError as error:
-        cure = "free some space or choose another folder with --raw"
-        raise WriteError(f"cannot be written ({error.strerror or error})", cure, target.raw) from error
+        raise write_error(error, target.raw) from error
     with file:
         if fcntl:
             try:

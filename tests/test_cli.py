@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from nnunet_spine import cli
 from nnunet_spine.commands import COMMANDS
+from nnunet_spine.errors import InputError, WriteError
 
 ROOT = Path(__file__).parents[1]
 VARIABLES = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results", "nnUNet_extTrainer")
@@ -49,7 +51,85 @@ def test_unknown_command_exits_with_2(capsys):
     with pytest.raises(SystemExit) as stop:
         cli.main(["nosuch"])
     assert stop.value.code == 2
-    assert "invalid choice" in capsys.readouterr().err
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["phantm"], "nnunet-spine: argument command: no choice 'phantm'; did you mean phantom? (see nnunet-spine -h)"),
+        (["xyz"], "no choice 'xyz'; there is env, doctor,"),
+        (
+            ["phantom", "-o", "p", "--spaceing", "2"],
+            "phantom: unknown option --spaceing; did you mean --spacing?",
+        ),
+        (["phantom", "-o", "p", "--spac=2"], "unknown option --spac; did you mean --spacing?"),
+        (["phantom", "-o", "p", "--view", "lumber"], "argument --view: no choice 'lumber'; did you mean lumbar?"),
+        (["phantom", "-o", "p", "more"], "unexpected argument 'more'"),
+        (["convert", "vrse", "-d", "1"], "nnunet-spine convert: argument what: no choice 'vrse'; did you mean verse?"),
+        (
+            ["convert", "verse", "-d", "1", "--lables", "spine"],
+            "convert verse: unknown option --lables; did you",
+        ),
+        (["plan"], "nnunet-spine plan: the following arguments are required: -d"),
+        (["plan", "-d", "1", "--gpu-memory", "lots"], "argument --gpu-memory: invalid float value: 'lots'"),
+    ],
+)
+def test_wrong_usage_is_one_line_with_the_nearest_right_word(arguments, message, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(arguments)
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert len(error) < 300
+
+
+def test_a_shortened_option_is_not_guessed(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["evaluate", "-p", "a", "-g", "b", "-o", "c", "--boot", "5"])
+    assert "did you mean --bootstrap?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_defaults_are_shown_as_they_are_typed(command, capsys):
+    with pytest.raises(SystemExit):
+        cli.main([command, "-h"])
+    assert not re.search(r"\(default: [(\[]", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "line"),
+    [
+        (InputError("too small", "take a larger one", "a.nii"), 2, "a.nii: too small. Take a larger one"),
+        (WriteError("cannot be written (Read-only file system)", "", "out"), 1, "out: cannot be written (Read-only"),
+        (MemoryError(), 1, "not enough memory"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+)
+def test_exit_codes(raised, code, line, monkeypatch, capsys):
+    def fail(args):
+        raise raised
+
+    monkeypatch.setattr("nnunet_spine.commands.labels.run", fail)
+    assert cli.main(["labels"]) == code
+    error = capsys.readouterr().err
+    assert error.startswith(f"nnunet-spine labels: {line}")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
+def test_output_of_any_encoding_is_printed(encoding):
+    code = "from nnunet_spine.commands import labels\nlabels.run = lambda args: print('0.85 ± 0.02 → caf\\udce9 ≤ ö²')"
+    script = f"import sys; from nnunet_spine.cli import main\n{code}\nsys.exit(main(['labels']))"
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    result = subprocess.run([sys.executable, "-c", script], env=environment, cwd=ROOT, capture_output=True)
+    assert result.returncode == 0, result.stderr
+    text = result.stdout.decode(encoding)
+    assert "\\xe9" in text
+    assert ("±" in text) == (encoding != "ascii")
+    assert ("+/-" in text and "o2" in text) == (encoding == "ascii")
+    assert ("->" in text) == (encoding != "utf-8")
 
 
 def test_labels_as_json(capsys):

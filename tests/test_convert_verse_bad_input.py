@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 from verse_tree import AFFINE_RAS, digests, run_convert, save, spine_ct, spine_mask, subject
 
-from nnunet_spine.errors import InputError
-from nnunet_spine.io.files import WriteError
+from nnunet_spine.errors import InputError, WriteError
 
 
 @pytest.fixture

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 from verse_tree import AFFINE_RAS
 
-from nnunet_spine.errors import InputError
+from nnunet_spine.errors import InputError, WriteError
 from nnunet_spine.io import files
 from nnunet_spine.io.files import (
-    WriteError,
     atomic_path,
     link_or_copy,
     read_json,

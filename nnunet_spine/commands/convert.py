@@ -27,7 +27,7 @@ _NAMES = {"vertebrae": "VerSe", "regions": "VerSeRegions", "spine": "VerSeSpine"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """One subcommand for each public data set, and `vertebra-crops`."""
-    from nnunet_spine.commands.common import common_options
+    from nnunet_spine.commands.arguments import common_options
     from nnunet_spine.dataset_conversion import CONVERTERS
 
     subparsers = parser.add_subparsers(dest="converter", metavar="what", required=True)
@@ -146,7 +146,7 @@ def _plan_crops(args: argparse.Namespace) -> "Plan":
 
 def run(args: argparse.Namespace) -> int:
     """Convert; see `nnunet_spine.dataset_conversion.convert`."""
-    from nnunet_spine.commands.common import drop_output
+    from nnunet_spine.commands.output import drop_output
     from nnunet_spine.dataset_conversion.convert import Run, build
     from nnunet_spine.dataset_conversion.writer import available_workers
 

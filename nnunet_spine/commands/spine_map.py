@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from nnunet_spine.errors import InputError
+from nnunet_spine.errors import InputError, WriteError
 
 HELP = "write maps of where the spine is, with a model of AttentionTrainer"
 
@@ -48,6 +48,8 @@ def run(args: argparse.Namespace) -> int:
             attention = model.predict(torch.from_numpy(data), device)
             array, affine = map_in_world(attention, data.shape[1:], properties, model.plans.transpose_forward)
             write_nifti(Path(args.output) / f"{case}{MAP_SUFFIX}", array, affine)
+        except WriteError:
+            raise
         except Exception as error:  # nnU-Net's readers raise anything
             if args.debug:
                 raise

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from nnunet_spine.errors import InputError
+from nnunet_spine.errors import InputError, WriteError
 from nnunet_spine.evaluation.case_job import CaseJob, score_from_dict, score_to_dict
-from nnunet_spine.io.files import WriteError, open_nifti, read_json, write_json
+from nnunet_spine.io.files import open_nifti, read_json, write_json
 from nnunet_spine.scores import CaseScore
 
 _MOST_WORKERS = 4

@@ -12,14 +12,10 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from nnunet_spine.errors import InputError
+from nnunet_spine.errors import InputError, write_error
 
 # What file systems answer when they cannot link: another device, no such operation, no permission, too many links.
 _NO_LINK = {errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
-
-
-class WriteError(InputError):
-    """The target cannot be written: disk full, no permission, a file where a folder should be."""
 
 
 @contextlib.contextmanager
@@ -43,8 +39,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         yield temporary
         temporary.replace(path)
     except OSError as error:
-        cure = "free some space or choose another folder" if error.errno == 28 else "choose a folder you can write to"
-        raise WriteError(f"cannot be written ({error.strerror or error})", cure, path) from error
+        raise write_error(error, path) from error
     finally:
         if temporary is not None:
             with contextlib.suppress(OSError):
