@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.study import LABEL_COLUMNS, WHOLE_VOLUME, Contender, Study, label_scores, markdown, number
 from nnunet_spine.dataset_conversion.vertebra_crops import DEFAULT_LEVELS
-from nnunet_spine.io.files import read_nifti
+from nnunet_spine.io.masks import read_mask
 
 ADAM = "Adam_lr1e-3"
 CROPS_AT_2_MM = ("--spacing", "2", "--patch", "32", "56", "48")
@@ -62,7 +62,7 @@ def iou_by_level(predictions: Path, references: Path) -> dict[str, float]:
     """Mean intersection over union of the crops of each level; crops are named CASE_LEVEL."""
     values: dict[str, list[float]] = {}
     for path in sorted(references.glob("*.nii.gz")):
-        truth, found = read_nifti(path)[0] > 0, read_nifti(predictions / path.name)[0] > 0
+        truth, found = read_mask(path).labels > 0, read_mask(predictions / path.name).labels > 0
         level = path.name.removesuffix(".nii.gz").rsplit("_", 1)[1]
         union = (truth | found).sum()
         values.setdefault(level, []).append(float((truth & found).sum() / union) if union else 1.0)
@@ -73,7 +73,7 @@ def binary_dice(predictions: Path, references: Path) -> float:
     """Mean Dice of foreground against background over the references."""
     values = []
     for path in sorted(references.glob("*.nii.gz")):
-        truth, found = read_nifti(path)[0] > 0, read_nifti(predictions / path.name)[0] > 0
+        truth, found = read_mask(path).labels > 0, read_mask(predictions / path.name).labels > 0
         values.append(2 * (truth & found).sum() / (truth.sum() + found.sum()))
     return float(np.mean(values))
 

@@ -24,7 +24,6 @@ def drop_labels(mask: Mask, values: tuple[int, ...]) -> None:
         hit = mask.array == value
         if hit.any():
             mask.array[hit] = 0
-            mask.changed = True
             mask.flags.append(f"label {value} dropped")
 
 
@@ -51,7 +50,6 @@ def clean_labels(
         one = mask.array[box] == value
         if volume < choices.min_volume_mm3 or (choices.min_volume_mm3 > 0 and volume < limit):
             mask.array[box][one] = 0
-            mask.changed = True
             why = "" if volume < choices.min_volume_mm3 else ", not in the centroid file"
             labels.islands.append(f"{name} removed ({volume:.3g} mm3{why})")
             continue
@@ -61,7 +59,6 @@ def clean_labels(
             labels.islands.append(f"{name} {found.count} pieces {done} ({found.volume_mm3:.3g} mm3)")
         if choices.remove_islands and pieces is not None:
             mask.array[box][pieces] = 0
-            mask.changed = True
             left = bounding_box(mask.array[box] == value)
             box = tuple(slice(a.start + b.start, a.start + b.stop) for a, b in zip(box, left, strict=True))
         labels.values[name], labels.boxes[name] = value, box

@@ -16,8 +16,9 @@ from nnunet_spine.dataset_conversion.manifest import read_manifest
 from nnunet_spine.dataset_conversion.prepare import FORMAT, LABEL_KINDS, Record
 from nnunet_spine.dataset_conversion.target import Target, vertebrae_dataset
 from nnunet_spine.errors import InputError
-from nnunet_spine.io.files import read_json, read_nifti
+from nnunet_spine.io.files import read_json
 from nnunet_spine.io.label_tables import write_mask
+from nnunet_spine.io.masks import HIGHEST_LEVEL, read_mask
 
 
 @dataclass(frozen=True)
@@ -48,18 +49,15 @@ class DerivedJob:
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def run(self, folder: Path | None) -> tuple[Record, ...]:
-        labels, affine = read_nifti(self.source / self.label_path)
+        mask = read_mask(self.source / self.label_path, highest=HIGHEST_LEVEL)
         table = lookup_table("nnunet", "region" if self.label_set == "regions" else self.label_set)
-        if labels.dtype != np.uint8 or labels.max(initial=0) >= len(table):
-            raise InputError(
-                "not a label file of a vertebrae dataset", "convert it again", self.source / self.label_path
-            )
-        coarse = table.astype(np.uint8)[labels]
+        coarse = table.astype(np.uint8)[mask.labels]
         row = {**self.row, "labels_after": " ".join(str(v) for v in np.unique(coarse).tolist() if v)}
+        row["flags"] = "; ".join(text for text in (row["flags"], mask.repair) if text)
         row |= {"image_stored": f"shared with {self.source.name}", "mask_stored": "written"}
         if folder is None:
             return (Record(self.case, row["patient"], row["split"], row),)
-        write_mask(folder / self.label_path, coarse, affine, LABEL_KINDS[self.label_set])
+        write_mask(folder / self.label_path, coarse, mask.affine, LABEL_KINDS[self.label_set])
         return (Record(self.case, row["patient"], row["split"], row, (self.label_path,)),)
 
 

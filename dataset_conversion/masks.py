@@ -1,4 +1,4 @@
-"""Masks on the grid of their image: reading, geometry, label values, small islands."""
+"""Masks on the grid of their image: geometry, label values, small islands."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,10 +9,9 @@ import numpy as np
 
 from nnunet_spine.errors import InputError
 from nnunet_spine.geometry import axis_codes, bounding_box, corner_distance_mm, resample_nearest, spacing_mm
-from nnunet_spine.io.streams import VolumeInfo, voxel_chunks
+from nnunet_spine.io.masks import GRID_TOLERANCE_MM, MaskFile
+from nnunet_spine.io.streams import VolumeInfo
 
-INTEGER_TOLERANCE = 1e-3
-CORNER_TOLERANCE_MM = 0.1
 UNLISTED_VOLUME_MM3 = 2000.0
 """No whole vertebra is smaller; a label below this that the annotators did not list is noise."""
 
@@ -24,13 +23,11 @@ class Mask:
     Attributes:
         array: uint8, on the grid of the image, first axis fastest in memory.
         flags: what was repaired, for the manifest.
-        changed: whether writing it needs more than a link to the source.
         box: smallest box that holds all labels, or None.
     """
 
     array: np.ndarray
     flags: list[str] = field(default_factory=list)
-    changed: bool = False
     box: tuple[slice, slice, slice] | None = None
 
     @property
@@ -39,55 +36,7 @@ class Mask:
         return self.array[self.box] if self.box else self.array[:0, :0, :0]
 
 
-def read_mask(info: VolumeInfo) -> Mask:
-    """Voxels of a mask file as uint8 in stored order; NaN becomes 0.
-
-    Raises:
-        InputError: truncated, not whole numbers within 1e-3, or values outside 0-255.
-    """
-    flat = np.empty(info.voxel_count, np.uint8)
-    position = missing = 0
-    for chunk in voxel_chunks(info):
-        if info.dtype != np.uint8 or info.scaling:
-            chunk, nan = _whole_numbers(chunk, info)
-            missing += nan
-        flat[position : position + chunk.size] = chunk
-        position += chunk.size
-    mask = Mask(flat.reshape(info.shape, order="F"))
-    if info.dtype != np.uint8 or info.scaling:
-        mask.flags.append(f"mask stored as {info.dtype.name}{' with scaling' if info.scaling else ''}")
-        mask.changed = True
-    if missing:
-        mask.flags.append(f"{missing} NaN voxels in the mask set to 0")
-    return mask
-
-
-def _whole_numbers(values: np.ndarray, info: VolumeInfo) -> tuple[np.ndarray, int]:
-    if info.scaling:
-        values = values * info.scaling[0] + info.scaling[1]
-    with np.errstate(invalid="ignore"):
-        labels = values.astype(np.uint8)
-    if np.array_equal(labels, values):
-        return labels, 0
-    missing = 0
-    if values.dtype.kind == "f":
-        nan = np.isnan(values)
-        missing = int(np.count_nonzero(nan))
-        values = np.where(nan, 0, values) if missing else values
-        whole = np.rint(values)
-        with np.errstate(invalid="ignore"):  # inf - inf is NaN, which fails the test as it should
-            wrong = ~(np.abs(values - whole) < INTEGER_TOLERANCE)
-        if wrong.any():
-            example = values[np.argmax(wrong)]
-            raise InputError(f"mask value {example:g} is not a whole number", "export the mask as integers", info.path)
-        values = whole
-    if values.size and (values.min() < 0 or values.max() > 255):
-        wrong = values[(values < 0) | (values > 255)][0]
-        raise InputError(f"mask value {wrong:g}; expected label values", "check that this is a mask", info.path)
-    return values.astype(np.uint8), missing
-
-
-def fit_to_image(mask: Mask, info: VolumeInfo, image: VolumeInfo, *, resample: bool = False) -> Mask:
+def fit_to_image(stored: MaskFile, image: VolumeInfo, *, resample: bool = False) -> Mask:
     """Bring a mask to the grid of its image.
 
     Affines that agree within 0.1 mm at every corner are taken as equal. Otherwise axes are permuted and flipped where
@@ -99,49 +48,50 @@ def fit_to_image(mask: Mask, info: VolumeInfo, image: VolumeInfo, *, resample: b
     Raises:
         InputError: shapes differ (without `resample`), or labels would be lost because the grids lie apart.
     """
-    if info.shape == image.shape and corner_distance_mm(image.shape, info.affine, image.affine) <= CORNER_TOLERANCE_MM:
-        if np.array_equal(info.affine, image.affine):
-            return mask
-        distance = corner_distance_mm(image.shape, info.affine, image.affine)
-        note = f"mask affine replaced by the image's, {distance:.2g} mm apart" if distance > 1e-4 else ""
-        return Mask(mask.array, mask.flags + [note] * bool(note), changed=True)
-    turned = _turned(mask.array, info, image)
-    codes = f"{axis_codes(info.affine)} to {axis_codes(image.affine)}"
+    labels, affine, flags = stored.labels, stored.affine, list(stored.remarks)
+    same_shape = labels.shape == image.shape
+    if same_shape and corner_distance_mm(image.shape, affine, image.affine) <= GRID_TOLERANCE_MM:
+        distance = corner_distance_mm(image.shape, affine, image.affine)
+        if distance > 1e-4:
+            flags.append(f"mask affine replaced by the image's, {distance:.2g} mm apart")
+        return Mask(labels, flags)
+    turned = _turned(stored, image)
+    codes = f"{axis_codes(affine)} to {axis_codes(image.affine)}"
     if turned is not None:
-        return Mask(turned, [*mask.flags, f"mask reoriented from {codes}"], changed=True)
-    if info.shape != image.shape and not resample:
+        return Mask(turned, [*flags, f"mask reoriented from {codes}"])
+    if not same_shape and not resample:
         raise InputError(
-            f"mask of shape {info.shape} for an image of shape {image.shape}",
+            f"mask of shape {labels.shape} for an image of shape {image.shape}",
             "check the pair, or resample the mask with --resample",
-            info.path,
+            stored.path,
         )
-    moved = resample_nearest(mask.array, info.affine, image.shape, image.affine)
-    _require_kept(mask.array, info, moved, image)
-    distance = corner_distance_mm(image.shape, info.affine, image.affine)
-    return Mask(moved, [*mask.flags, f"mask resampled, corners {distance:.3g} mm apart, {codes}"], changed=True)
+    moved = resample_nearest(labels, affine, image.shape, image.affine)
+    _require_kept(stored, moved, image)
+    distance = corner_distance_mm(image.shape, affine, image.affine)
+    return Mask(moved, [*flags, f"mask resampled, corners {distance:.3g} mm apart, {codes}"])
 
 
-def _turned(array: np.ndarray, info: VolumeInfo, image: VolumeInfo) -> np.ndarray | None:
+def _turned(stored: MaskFile, image: VolumeInfo) -> np.ndarray | None:
     """The mask with permuted and flipped axes where these give exactly the image's grid."""
-    steps = nib.orientations.ornt_transform(nib.io_orientation(info.affine), nib.io_orientation(image.affine))
-    affine = info.affine @ nib.orientations.inv_ornt_aff(steps, array.shape)
-    turned = nib.orientations.apply_orientation(array, steps)
-    if turned.shape != image.shape or corner_distance_mm(image.shape, affine, image.affine) > CORNER_TOLERANCE_MM:
+    steps = nib.orientations.ornt_transform(nib.io_orientation(stored.affine), nib.io_orientation(image.affine))
+    affine = stored.affine @ nib.orientations.inv_ornt_aff(steps, stored.labels.shape)
+    turned = nib.orientations.apply_orientation(stored.labels, steps)
+    if turned.shape != image.shape or corner_distance_mm(image.shape, affine, image.affine) > GRID_TOLERANCE_MM:
         return None
     return np.asfortranarray(turned)
 
 
-def _require_kept(before: np.ndarray, info: VolumeInfo, after: np.ndarray, image: VolumeInfo) -> None:
-    volumes = [
-        np.count_nonzero(array) * abs(np.linalg.det(affine[:3, :3]))
-        for array, affine in ((before, info.affine), (after, image.affine))
-    ]
-    if volumes[1] < 0.9 * volumes[0]:
-        lost = 100 * (1 - volumes[1] / volumes[0])
+def _require_kept(stored: MaskFile, moved: np.ndarray, image: VolumeInfo) -> None:
+    before, after = (
+        np.count_nonzero(array) * voxel_mm3(affine)
+        for array, affine in ((stored.labels, stored.affine), (moved, image.affine))
+    )
+    if after < 0.9 * before:
         raise InputError(
-            f"the mask lies elsewhere than its image: {lost:.0f} % of the labelled volume is outside",
+            f"the mask lies elsewhere than its image: {100 * (1 - after / before):.0f} % of the labelled volume is "
+            "outside",
             "check that the files belong together and that both headers are right",
-            info.path,
+            stored.path,
         )
 
 
@@ -171,7 +121,6 @@ def rename_labels(mask: Mask, table: Mapping[int, int]) -> None:
         view = mask.labelled
         for k in range(view.shape[2]):  # slice by slice, without a second volume
             view[..., k] = lookup[view[..., k]]
-        mask.changed = True
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from nnunet_spine.dataset_conversion.masks import (
     Mask,
     fit_to_image,
     label_extents,
-    read_mask,
     rename_labels,
     spacing_text,
 )
@@ -24,7 +23,8 @@ from nnunet_spine.geometry import axis_codes
 from nnunet_spine.io import centroid_files
 from nnunet_spine.io.files import write_json
 from nnunet_spine.io.label_tables import write_mask
-from nnunet_spine.io.streams import VolumeInfo, volume_info
+from nnunet_spine.io.masks import read_mask
+from nnunet_spine.io.streams import VolumeInfo
 
 FORMAT = 2
 """Raise when the same input and options give other files: unfinished work of an older version is then done again."""
@@ -84,8 +84,7 @@ def prepare(scan: Scan, choices: Choices, correction: Correction | None, folder:
         WriteError: the target cannot be written.
     """
     image, image_flags = read_image(scan.image, verify=choices.verify)
-    info = volume_info(scan.mask)
-    mask = fit_to_image(read_mask(info), info, image, resample=choices.resample)
+    mask = fit_to_image(read_mask(scan.mask), image, resample=choices.resample)
     flags = [*scan.flags, *image_flags, *mask.flags]
     drop_labels(mask, choices.drop_labels)
     listed, annotation_error = _listed(scan)

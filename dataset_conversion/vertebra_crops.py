@@ -22,6 +22,7 @@ from nnunet_spine.dataset_conversion.target import Target, vertebrae_dataset
 from nnunet_spine.errors import InputError
 from nnunet_spine.io.files import read_json, read_nifti, write_nifti
 from nnunet_spine.io.label_tables import write_mask
+from nnunet_spine.io.masks import HIGHEST_LEVEL, read_mask
 
 DEFAULT_LEVELS = ("L2", "L3", "L4", "L5")
 
@@ -62,9 +63,8 @@ class CropsJob:
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def run(self, folder: Path | None) -> tuple[Record, ...]:
-        labels, affine = read_nifti(self.label_path)
-        if labels.dtype != np.uint8 or labels.max(initial=0) > max(BY_NNUNET_ID):
-            raise InputError("not a label file of a vertebrae dataset", "convert it again", self.label_path)
+        mask = read_mask(self.label_path, highest=HIGHEST_LEVEL)
+        labels, affine = mask.labels, mask.affine
         wanted = {BY_NAME[name].nnunet_id for name in self.levels}
         boxes = {value: box for value, box in centroids.label_boxes(labels).items() if value in wanted}
         measured = centroids.measure(labels, affine, boxes)
@@ -77,7 +77,9 @@ class CropsJob:
         records = []
         for value, point in measured.items():
             name = BY_NNUNET_ID[value].name
-            record = self._record(name, point, labels[boxes[value]] == value, crops.shifted(affine, boxes[value]))
+            record = self._record(
+                name, point, mask.repair, labels[boxes[value]] == value, crops.shifted(affine, boxes[value])
+            )
             if folder is not None:
                 target = crops.crop_affine(point.body_mm)
                 write_nifti(folder / record.files[0], crops.crop_image(image, image_affine, point.body_mm), target)
@@ -86,7 +88,9 @@ class CropsJob:
             records.append(record)
         return tuple(records)
 
-    def _record(self, name: str, point: centroids.Centroid, mask: np.ndarray, affine: np.ndarray) -> Record:
+    def _record(
+        self, name: str, point: centroids.Centroid, repair: str, mask: np.ndarray, affine: np.ndarray
+    ) -> Record:
         case = f"{self.case}_{name}"
         row = {
             "case": case,
@@ -100,7 +104,7 @@ class CropsJob:
             "spacing_mm": "x".join([f"{crops.CROP_SPACING_MM:g}"] * 3),
             "shape": "x".join(map(str, crops.CROP_SHAPE)),
             "islands": "",
-            "flags": "touches the border of the scan" if point.touches_border else "",
+            "flags": "; ".join(["touches the border of the scan"] * point.touches_border + [repair] * bool(repair)),
         }
         files = (f"images{self.ending}/{case}_0000.nii.gz", f"labels{self.ending}/{case}.nii.gz")
         return Record(case, self.row["patient"], self.row["split"], row, files)

@@ -138,9 +138,9 @@ BAD = [
     (four_axes, r"4-D image of shape \(4, 4, 4, 2\); expected 3-D"),
     (four_axes_in_mask, r"seg-vert_msk.nii.gz: 4-D image"),
     (nan_in_image, "NaN or infinite voxels in the image"),
-    (fraction_in_mask, "mask value 20.4 is not a whole number"),
-    (infinite_mask, "mask value inf is not a whole number"),
-    (negative_mask, "mask value -1; expected label values"),
+    (fraction_in_mask, r"no whole numbers in 1 voxel \(e.g. 20.4\)"),
+    (infinite_mask, r"no whole numbers in 1 voxel \(e.g. inf\)"),
+    (negative_mask, r"values outside 0 to 255 in 1\d+ voxels \(e.g. -1\)"),
     (other_shape, r"mask of shape \(23, 20, 40\) for an image of shape \(24, 20, 40\)"),
     (elsewhere, "the mask lies elsewhere than its image: 100 %"),
     (unknown_label, r"unknown label 26 \(27 voxels\).*--drop-labels 26"),
@@ -248,7 +248,7 @@ def test_nan_in_a_mask_is_background_and_reported(tmp_path, tree, capsys):
     run_convert("verse", tmp_path / "v", "-d", "710", "-o", tmp_path / "raw")
     label = nib.load(tmp_path / "raw" / "Dataset710_VerSe" / "labelsTr" / "bad.nii.gz")
     np.testing.assert_array_equal(np.asarray(label.dataobj), spine_mask())
-    assert "5 NaN voxels in the mask set to 0" in capsys.readouterr().out
+    assert "NaN in 5 voxels of the mask set to 0" in capsys.readouterr().out
 
 
 def test_empty_mask_is_a_remark(tmp_path, tree, capsys):

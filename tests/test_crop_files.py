@@ -2,6 +2,7 @@
 
 import shutil
 
+import nibabel as nib
 import numpy as np
 import pytest
 from verse_tree import run_convert, subject
@@ -9,6 +10,7 @@ from verse_tree import run_convert, subject
 from nnunet_spine import cli
 from nnunet_spine.crops import CROP_SHAPE
 from nnunet_spine.geometry import spacing_mm
+from nnunet_spine.inference.crop_files import read_centres
 from nnunet_spine.io.files import read_nifti, write_json, write_nifti
 
 
@@ -120,3 +122,14 @@ def test_a_broken_archive_fails_alone(dataset, tmp_path, capsys):
     assert cli.main(["paste", *arguments]) == 1
     assert "no readable probabilities" in capsys.readouterr().err
     assert len(list((tmp_path / "out").glob("*.nii.gz"))) == 1
+
+
+def test_centres_from_a_mask_of_floats_with_nan(dataset, tmp_path, capsys):
+    source = nib.load(dataset / "labelsTs" / "d.nii.gz")
+    labels = np.asarray(source.dataobj).astype(np.float32)
+    labels[0, 0, :3] = np.nan
+    (tmp_path / "masks").mkdir()
+    nib.save(nib.Nifti1Image(labels, source.affine), tmp_path / "masks" / "d.nii.gz")
+    expected = read_centres(dataset / "labelsTs", "d")
+    assert read_centres(tmp_path / "masks", "d", print) == pytest.approx(expected)
+    assert capsys.readouterr().out == "d: NaN in 3 voxels of the mask set to 0\n"

@@ -216,7 +216,7 @@ def test_references_of_another_grid_are_not_compared(model, capsys):
     write_nifti(model.parent / "labels" / "a.nii.gz", scan()[0], np.eye(4))
     assert cli.main(tune_arguments(model)) == 2
     error = capsys.readouterr().err
-    assert "another grid than the segmentation" in error
+    assert "corners up to" in error
     assert "no case could be used" in error
     assert not (model / "fusion.json").exists()
 

@@ -192,15 +192,18 @@ def test_an_interrupted_run_goes_on_where_it_was(raw, monkeypatch):
     from nnunet_spine.dataset_conversion import vertebra_crops
 
     cropped = []
-    original = vertebra_crops.read_nifti
 
-    def read(path, *slices):
-        cropped.append(path.name)
-        if len(cropped) == 4:
-            raise KeyboardInterrupt
-        return original(path, *slices)
+    def recorded(read):
+        def reading(path, *args, **kwargs):
+            cropped.append(path.name)
+            if len(cropped) == 4:
+                raise KeyboardInterrupt
+            return read(path, *args, **kwargs)
 
-    monkeypatch.setattr(vertebra_crops, "read_nifti", read)
+        return reading
+
+    for name in ("read_nifti", "read_mask"):
+        monkeypatch.setattr(vertebra_crops, name, recorded(getattr(vertebra_crops, name)))
     with pytest.raises(KeyboardInterrupt):
         run_convert("vertebra-crops", "-d", "710", "-t", "720")
     assert cropped == ["a.nii.gz", "a_0000.nii.gz", "b.nii.gz", "c.nii.gz"]

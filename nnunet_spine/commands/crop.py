@@ -1,6 +1,7 @@
 """`nnunet-spine crop -i SCANS -c CENTRES -o CROPS`."""
 
 import argparse
+import functools
 import sys
 from pathlib import Path
 
@@ -41,9 +42,10 @@ def run(args: argparse.Namespace) -> int:
     if Path(args.output).resolve() == Path(args.input).resolve():
         raise InputError("is the folder of scans", "choose another folder with -o", args.output)
     scans, written, failed = scans_in(args.input), 0, 0
+    say = functools.partial(tqdm.write, file=sys.stderr)
     for case, scan in tqdm(scans.items(), unit="scan", disable=args.quiet):
         try:
-            written += len(cut(case, scan, Path(args.centres), Path(args.output), levels))
+            written += len(cut(case, scan, Path(args.centres), Path(args.output), levels, say))
         except InputError as error:
             failed += 1
             print(f"{case}: {error}", file=sys.stderr)

@@ -28,6 +28,7 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from nnunet_spine.io.files import read_nifti, write_nifti
+    from nnunet_spine.io.masks import read_mask
     from nnunet_spine.spine_map.fusion import fuse
 
     parameters = _parameters(args)
@@ -38,13 +39,15 @@ def run(args: argparse.Namespace) -> int:
     failed = 0
     for case, attention in tqdm(cases.items(), unit="case", disable=args.quiet):
         try:
-            segmentation, affine = read_nifti(source / f"{case}.nii.gz")
-            fused = fuse(segmentation, affine, *read_nifti(attention), parameters)
-            write_nifti(target / f"{case}.nii.gz", fused.segmentation, affine)
+            mask = read_mask(source / f"{case}.nii.gz")
+            fused = fuse(mask.labels, mask.affine, *read_nifti(attention), parameters)
+            write_nifti(target / f"{case}.nii.gz", fused.segmentation, mask.affine)
         except InputError as error:
             failed += 1
             tqdm.write(f"{case}: {error}", file=sys.stderr)
             continue
+        if mask.repair:
+            tqdm.write(f"{case}: {mask.repair}", file=sys.stderr)
         if fused.skipped:
             remark = f"{fused.outside:.0%} of the foreground lies outside the map: left as it is"
             tqdm.write(f"{case}: {remark}", file=sys.stderr)

@@ -56,6 +56,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _tag(args: argparse.Namespace) -> None:
     from nnunet_spine.io import label_tables
+    from nnunet_spine.io.masks import case_name
     from nnunet_spine.io.slicer_files import write_seg_nrrd
 
     done = label_tables.write_label_tables(args.input, args.kind)
@@ -63,6 +64,5 @@ def _tag(args: argparse.Namespace) -> None:
     print(f"{n_masks} mask{'s' * (n_masks != 1)} with the table '{done.kind}', {done.written} of them written now")
     if args.seg_nrrd is not None:
         for mask in done.masks:
-            name = mask.name.removesuffix(".gz").removesuffix(".nii")
-            write_seg_nrrd(mask, args.seg_nrrd / f"{name}.seg.nrrd", done.kind)
+            write_seg_nrrd(mask, args.seg_nrrd / f"{case_name(mask)}.seg.nrrd", done.kind)
         print(f"{n_masks} segmentations for 3D Slicer in {args.seg_nrrd}")

@@ -32,8 +32,8 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from nnunet_spine.commands.fuse import find_cases
-    from nnunet_spine.geometry import corner_distance_mm
     from nnunet_spine.io.files import read_json, read_nifti, write_json
+    from nnunet_spine.io.masks import read_mask, require_grid
     from nnunet_spine.spine_map.fusion import best_parameters, score_case
 
     model, references = Path(args.model), Path(args.references)
@@ -43,12 +43,11 @@ def run(args: argparse.Namespace) -> int:
     scores, failed = [], 0
     for case, attention in tqdm(cases.items(), unit="case", disable=args.quiet):
         try:
-            segmentation, affine = read_nifti(source / f"{case}.nii.gz")
-            reference, reference_affine = read_nifti(references / f"{case}.nii.gz")
-            same = reference.shape == segmentation.shape
-            if not same or corner_distance_mm(reference.shape, affine, reference_affine) > 1:
-                raise InputError("another grid than the segmentation", path=references / f"{case}.nii.gz")
-            scored = score_case(segmentation, affine, *read_nifti(attention), reference, ignore_label=ignore_label)
+            mask, reference = read_mask(source / f"{case}.nii.gz"), read_mask(references / f"{case}.nii.gz")
+            require_grid(reference, mask.labels.shape, mask.affine)
+            scored = score_case(
+                mask.labels, mask.affine, *read_nifti(attention), reference.labels, ignore_label=ignore_label
+            )
         except InputError as error:
             failed += 1
             tqdm.write(f"{case}: {error}", file=sys.stderr)

@@ -5,14 +5,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nnunet_spine.dataset_conversion.masks import read_mask
 from nnunet_spine.errors import InputError
 from nnunet_spine.evaluation.case_job import CaseJob
 from nnunet_spine.evaluation.pairing import Pairs, pair, shorten
 from nnunet_spine.evaluation.record import Evaluation
 from nnunet_spine.evaluation.workers import Failure, choose_workers, score_jobs
 from nnunet_spine.io.label_ids import NNUNET, LabelTable, find_table, present_values, recognise_table
-from nnunet_spine.io.streams import volume_info
+from nnunet_spine.io.masks import read_mask
 from nnunet_spine.scores import CaseScore, Settings, summarise_cohort
 
 
@@ -144,7 +143,7 @@ def _table(wanted: str, masks: Sequence[Path], place: Path, role: str, say: Call
     values = []
     for path in masks:
         try:
-            values.append(present_values(read_mask(volume_info(path)).array))
+            values.append(present_values(read_mask(path).labels))
         except InputError:  # reported when the case is scored
             continue
     try:

@@ -7,12 +7,10 @@ import nibabel as nib
 import numpy as np
 
 from nnunet_spine import geometry
-from nnunet_spine.dataset_conversion.masks import read_mask
 from nnunet_spine.errors import InputError
 from nnunet_spine.io.label_ids import LabelTable
-from nnunet_spine.io.streams import volume_info
+from nnunet_spine.io.masks import GRID_TOLERANCE_MM, read_mask
 
-GRID_TOLERANCE_MM = 0.1
 _REMARKABLE_LOSS = 0.001
 _SAMPLE = 100_000  # voxels that decide which share of the labels lies outside
 
@@ -33,7 +31,7 @@ class LabelMap:
 
 
 def read_label_map(path: str | Path, table: LabelTable, role: str) -> LabelMap:
-    """Read a NIfTI mask and bring its values to nnU-Net ids.
+    """Read a mask (`io.masks.read_mask`) and bring its values to nnU-Net ids.
 
     Args:
         role: "prediction" or "reference", for notes and messages.
@@ -41,17 +39,16 @@ def read_label_map(path: str | Path, table: LabelTable, role: str) -> LabelMap:
     Raises:
         InputError: unreadable, truncated, not whole numbers, or values that the table lacks.
     """
-    info = volume_info(path)
-    mask = read_mask(info)
+    mask = read_mask(path)
     try:
-        dropped = table.to_nnunet(mask.array)
+        dropped = table.to_nnunet(mask.labels)
     except InputError as error:
         raise InputError(error.found, error.cure.format(role=role), path) from None
-    notes = [f"{role}: {flag}" for flag in mask.flags if "NaN" in flag]
+    notes = [f"{role}: {mask.repair}"] if mask.repair else []
     if dropped:
         shown = ", ".join(dropped) if len(dropped) < 4 else f"{len(dropped)} structures that are no vertebrae"
         notes.append(f"{role}: {shown} left out")
-    return LabelMap(mask.array, info.affine, tuple(notes))
+    return LabelMap(mask.labels, mask.affine, tuple(notes))
 
 
 def to_grid(moving: LabelMap, shape: tuple[int, ...], affine: np.ndarray, role: str = "prediction") -> LabelMap:

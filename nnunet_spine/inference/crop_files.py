@@ -7,7 +7,7 @@ A crop of case `a` around L3 is `a_L3_0000.nii.gz`; what nnU-Net predicts for it
 import math
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from nnunet_spine.anatomy import BY_NAME, BY_NNUNET_ID, NAMES
 from nnunet_spine.errors import InputError
 from nnunet_spine.geometry import to_index, to_world
 from nnunet_spine.io.files import open_nifti, read_json, read_nifti, write_nifti
+from nnunet_spine.io.masks import HIGHEST_LEVEL, read_mask
 
 IMAGE_ENDING = "_0000.nii.gz"
 
@@ -33,8 +34,13 @@ def scans_in(folder: str | Path) -> dict[str, Path]:
     return {file.name.removesuffix(IMAGE_ENDING): file for file in files}
 
 
-def read_centres(folder: str | Path, case: str) -> dict[str, tuple[float, float, float]]:
+def read_centres(
+    folder: str | Path, case: str, say: Callable[[str], None] = lambda remark: None
+) -> dict[str, tuple[float, float, float]]:
     """Level name -> body centre in world mm, from `CASE.json` (as the converters write it) or the mask `CASE.nii.gz`.
+
+    Args:
+        say: is told what was repaired in the mask.
 
     Raises:
         InputError: neither is there, or it cannot be used.
@@ -51,21 +57,31 @@ def read_centres(folder: str | Path, case: str) -> dict[str, tuple[float, float,
             raise InputError("not a centroid file of nnunet-spine convert", "give a mask instead", points) from error
     if not mask.is_file():
         raise InputError(f"neither {points.name} nor {mask.name}", "give centres or a mask for each scan", folder)
-    labels, affine = read_nifti(mask)
-    measured = centroids.measure(labels, affine)
-    if unknown := sorted(measured.keys() - BY_NNUNET_ID.keys()):
-        raise InputError(f"label {unknown[0]} is no vertebra", "give masks with nnU-Net ids", mask)
+    read = read_mask(mask, highest=HIGHEST_LEVEL)
+    if read.repair:
+        say(f"{case}: {read.repair}")
+    measured = centroids.measure(read.labels, read.affine)
     return {BY_NNUNET_ID[value].name: point.body_mm for value, point in measured.items()}
 
 
-def cut(case: str, scan: Path, centres: Path, out: Path, levels: Sequence[str] = NAMES) -> list[str]:
+def cut(
+    case: str,
+    scan: Path,
+    centres: Path,
+    out: Path,
+    levels: Sequence[str] = NAMES,
+    say: Callable[[str], None] = lambda remark: None,
+) -> list[str]:
     """Write the crops of one scan; returns the names of their levels.
+
+    Args:
+        centres, say: see `read_centres`.
 
     Raises:
         InputError: unreadable scan or centres, or a centre outside the scan.
         WriteError: the crops cannot be written.
     """
-    wanted = {name: centre for name, centre in read_centres(centres, case).items() if name in levels}
+    wanted = {name: centre for name, centre in read_centres(centres, case, say).items() if name in levels}
     header = open_nifti(scan)
     for name, centre in wanted.items():
         index = to_index(header.affine, centre)

@@ -19,7 +19,8 @@ import numpy as np
 from nnunet_spine.anatomy import LEVELS, REGION_IDS, REGION_NAMES, dataset_labels
 from nnunet_spine.errors import InputError
 from nnunet_spine.io.files import atomic_path, read_json, write_nifti, write_text
-from nnunet_spine.io.streams import VolumeInfo, decompressed, volume_info, voxel_chunks
+from nnunet_spine.io.masks import read_mask
+from nnunet_spine.io.streams import VolumeInfo, decompressed, volume_info
 
 KINDS = ("nnunet", "verse", "regions", "spine", "vertebra")
 JSON_FILE, ITKSNAP_FILE, SLICER_FILE = "labels.json", "labels_itksnap.txt", "labels_slicer.ctbl"
@@ -200,13 +201,12 @@ def _content(extension: nib.nifti1.Nifti1Extension) -> bytes:
 
 
 def _require_values(info: VolumeInfo, kind: str) -> None:
-    slope, intercept = info.scaling or (1.0, 0.0)
-    largest = max((slope * float(chunk.max()) + intercept for chunk in voxel_chunks(info)), default=0)
+    largest = int(read_mask(info.path).labels.max(initial=0))
     most = max(label.value for label in label_table(kind))
-    if not largest <= most:
+    if largest > most:
         other = "verse" if kind == "nnunet" else "nnunet"
         raise InputError(
-            f"value {largest:g}; the table '{kind}' ends at {most}",
+            f"value {largest}; the table '{kind}' ends at {most}",
             f"choose another table, e.g. --kind {other}",
             info.path,
         )

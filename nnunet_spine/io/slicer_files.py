@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-import numpy as np
-from scipy import ndimage
-
-from nnunet_spine import geometry
 from nnunet_spine.errors import InputError
-from nnunet_spine.io.files import atomic_path, read_nifti
+from nnunet_spine.io.files import atomic_path
+from nnunet_spine.io.itk import set_affine
 from nnunet_spine.io.label_tables import label_table
+from nnunet_spine.io.masks import read_mask
+from nnunet_spine.label_maps import label_boxes
 
 
 def write_seg_nrrd(mask_path: str | Path, path: str | Path, kind: str) -> None:
@@ -17,7 +16,7 @@ def write_seg_nrrd(mask_path: str | Path, path: str | Path, kind: str) -> None:
     Source of the fields: Slicer's developer guide, "Segmentation labelmap file format".
 
     Args:
-        mask_path: NIfTI file.
+        mask_path: see `masks.read_mask`.
         path: to write; should end in .seg.nrrd, by which Slicer knows it.
         kind: see `label_tables.label_table`.
 
@@ -27,21 +26,13 @@ def write_seg_nrrd(mask_path: str | Path, path: str | Path, kind: str) -> None:
     """
     import SimpleITK
 
-    array, affine = read_nifti(mask_path)
-    labels = array.astype(np.uint8)
-    if not np.array_equal(labels, array):
-        raise InputError("not a mask of whole numbers from 0 to 255", path=mask_path)
-    boxes = dict(enumerate(ndimage.find_objects(labels), start=1))
-    boxes = {value: box for value, box in boxes.items() if box is not None}
+    mask = read_mask(mask_path)
+    boxes = label_boxes(mask.labels)
     table = [label for label in label_table(kind) if label.value in boxes]
     if unknown := sorted(boxes.keys() - {label.value for label in table}):
         raise InputError(f"value {unknown[0]} is not in the table '{kind}'", "choose another with --kind", mask_path)
-    image = SimpleITK.GetImageFromArray(labels.T)  # SimpleITK's arrays are z, y, x
-    spacing_mm = geometry.spacing_mm(affine)
-    to_lps = np.diag([-1.0, -1.0, 1.0])
-    image.SetSpacing(spacing_mm.tolist())
-    image.SetDirection((to_lps @ affine[:3, :3] / spacing_mm).ravel().tolist())
-    image.SetOrigin((to_lps @ affine[:3, 3]).tolist())
+    image = SimpleITK.GetImageFromArray(mask.labels.T)  # SimpleITK's arrays are z, y, x
+    set_affine(image, mask.affine)
     image.SetMetaData("Segmentation_SourceRepresentation", "Binary labelmap")
     image.SetMetaData("Segmentation_MasterRepresentation", "Binary labelmap")  # its name before Slicer 5.2
     image.SetMetaData("Segmentation_ContainedRepresentationNames", "Binary labelmap|")

@@ -6,7 +6,7 @@ import numpy as np
 
 from nnunet_spine.errors import InputError
 from nnunet_spine.io import files
-from nnunet_spine.io.label_files import case_name, read_labels
+from nnunet_spine.io.masks import HIGHEST_LEVEL, case_name, read_mask, require_grid
 from nnunet_spine.pictures.figure import case_figure
 
 
@@ -60,7 +60,9 @@ def case_picture_from_files(
     maps: dict[str, np.ndarray | None] = {"reference": None, "prediction": None}
     for name, labels_path in (("reference", reference_path), ("prediction", prediction_path)):
         if labels_path is not None:
-            maps[name], own_affine = read_labels(labels_path, shape, affine)
-            shape, affine = maps[name].shape, own_affine if affine is None else affine
+            mask = read_mask(labels_path, highest=HIGHEST_LEVEL)
+            shape, affine = (mask.labels.shape, mask.affine) if shape is None else (shape, affine)
+            require_grid(mask, shape, affine)
+            maps[name] = mask.labels
     title = case_name(given[0]) if title is None else title
     case_picture(image, maps["reference"], maps["prediction"], affine, path, title=title, **options)
