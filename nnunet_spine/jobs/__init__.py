@@ -1,0 +1,45 @@
+"""Many cases: in one process, in several, or in shards on several machines, with the same files in the end.
+
+`run_jobs` takes cases and yields what became of each as it finishes. Finished work is kept in a `Store` and recognised
+by the contents of the files it was made of; a case that fails, or whose process is killed, costs nothing but itself.
+What computes is an `Executor`: one method, so that a cluster's scheduler takes part as one more class beside
+`Processes`.
+"""
+
+from nnunet_spine.jobs.contents import Contents, contents_of, unchanged
+from nnunet_spine.jobs.executors import HERE, Executor, Here, Lost
+from nnunet_spine.jobs.memory import choose_workers, memory_bytes, usable_cores
+from nnunet_spine.jobs.outcome import Done, Failure, failure_of
+from nnunet_spine.jobs.processes import Processes, processes
+from nnunet_spine.jobs.progress import progress_bar, say_beside_bar
+from nnunet_spine.jobs.runner import Job, joined, run_jobs
+from nnunet_spine.jobs.shards import WHOLE, Shard, add_shard_options, chosen_shard
+from nnunet_spine.jobs.store import Store
+
+__all__ = [
+    "HERE",
+    "WHOLE",
+    "Contents",
+    "Done",
+    "Executor",
+    "Failure",
+    "Here",
+    "Job",
+    "Lost",
+    "Processes",
+    "Shard",
+    "Store",
+    "add_shard_options",
+    "choose_workers",
+    "chosen_shard",
+    "contents_of",
+    "failure_of",
+    "joined",
+    "memory_bytes",
+    "processes",
+    "progress_bar",
+    "run_jobs",
+    "say_beside_bar",
+    "unchanged",
+    "usable_cores",
+]
