@@ -12,7 +12,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "architectures"),  # networks know torch alone
     ("anatomy", "geometry"),
     ("centroids", "label_maps"),
-    ("io", "jobs"),  # files and processes
+    ("io",),  # files
+    ("jobs",),  # processes, and records of what is done
     ("crops", "labelling", "losses", "instances", "scores", "spine_map", "traversal"),  # arrays and millimetres
     ("meshes",),
     ("training",),

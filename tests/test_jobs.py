@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from nnunet_spine import jobs
-from nnunet_spine.errors import InputError
-from nnunet_spine.io.files import WriteError, write_text
+from nnunet_spine.errors import InputError, WriteError
+from nnunet_spine.io.files import write_text
 from nnunet_spine.jobs import Contents, Done, Failure, Processes, Shard, Store, run_jobs
 from nnunet_spine.jobs.processes import next_fitting
 

@@ -6,8 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from nnunet_spine.errors import InputError
-from nnunet_spine.io.files import WriteError
+from nnunet_spine.errors import InputError, WriteError
 from nnunet_spine.jobs.contents import contents_of
 from nnunet_spine.jobs.executors import HERE, Executor, Lost
 from nnunet_spine.jobs.outcome import Done, Failure, failure_of
