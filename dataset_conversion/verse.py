@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 
 from nnunet_spine.dataset_conversion.case import Found, Problem, Scan
-from nnunet_spine.dataset_conversion.verse_names import Name, parse_name, split_of, year_of
 from nnunet_spine.errors import InputError
+from nnunet_spine.io.verse_names import Name, parse_name, split_of, year_of
 
 TITLE = "VerSe"
 LICENCE = "CC BY-SA 4.0"

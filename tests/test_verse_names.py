@@ -4,7 +4,7 @@ from pathlib import PurePath
 
 import pytest
 
-from nnunet_spine.dataset_conversion.verse_names import (
+from nnunet_spine.io.verse_names import (
     PATIENT_OF_SERIES,
     SERIES_OF_PATIENT,
     parse_name,

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnunet_spine.dataset_conversion.verse_names import parse_name
 from nnunet_spine.errors import InputError
 from nnunet_spine.evaluation.points import looks_like_points
+from nnunet_spine.io.verse_names import parse_name
 
 _MASK_SUFFIXES = ("_seg-vert_msk", "_seg", "_msk", "_mask")
 _IMAGE_SUFFIXES = ("_0000", "_ct")
