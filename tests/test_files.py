@@ -16,6 +16,7 @@ from nnunet_spine.io.files import (
     link_or_copy,
     read_json,
     read_nifti,
+    remove_left_over,
     write_json,
     write_nifti,
     write_text,
@@ -31,6 +32,18 @@ def test_file_appears_only_when_it_is_whole(tmp_path):
         assert temporary.name.startswith(".")
     assert path.read_text() == "half"
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_what_killed_runs_left_is_removed_and_what_others_write_is_not(tmp_path):
+    pytest.importorskip("fcntl")
+    killed, young = tmp_path / ".partial-1.txt", tmp_path / ".partial-2.txt"
+    for path in (killed, young):
+        path.write_text("half")
+    with atomic_path(tmp_path / "a.txt") as temporary:
+        for path in (killed, temporary):
+            os.utime(path, (1e9, 1e9))
+        remove_left_over(tmp_path)
+        assert sorted(tmp_path.iterdir()) == sorted([young, temporary])
 
 
 def test_failure_keeps_the_old_file(tmp_path):

@@ -1,4 +1,5 @@
 import json
+import os
 from collections import Counter
 
 import nibabel as nib
@@ -8,6 +9,7 @@ import pytest
 from nnunet_spine.anatomy import BY_NAME, BY_VERSE_ID
 from nnunet_spine.cli import main
 from nnunet_spine.errors import InputError
+from nnunet_spine.jobs import HERE, Processes, Shard
 from nnunet_spine.phantom import TreeOptions, write_tree
 from nnunet_spine.phantom.tree import plan_cases, write_case
 
@@ -17,7 +19,7 @@ SMALL = TreeOptions(seed=5, spacing_mm=(3.0, 3.0, 3.0), view="crop")
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
     root = tmp_path_factory.mktemp("phantoms") / "verse"
-    return root, write_tree(root, 10, SMALL)
+    return root, write_tree(root, 10, SMALL).cases
 
 
 def contents(root):
@@ -110,11 +112,19 @@ def test_an_interrupted_run_is_continued_with_the_same_result(tree, tmp_path):
     image, _, centroids = cases[1].files(tmp_path)
     centroids.unlink()
     image.write_bytes(b"half")
-    (image.parent / ".partial-x.nii.gz").write_bytes(b"left over")
+    left_over = image.parent / ".partial-x.nii.gz"
+    left_over.write_bytes(b"left over")
+    os.utime(left_over, (1e9, 1e9))
     kept = cases[0].files(tmp_path)[0].stat().st_mtime_ns
     steps = []
-    write_tree(tmp_path, 3, SMALL, progress=lambda done, n: steps.append((done, n)))
-    assert steps == [(1, 3), (2, 3), (3, 3)]
+
+    def progress(items, total):
+        for item in items:
+            steps.append((item.case, total))
+            yield item
+
+    assert write_tree(tmp_path, 3, SMALL, progress=progress).cases == tuple(cases[:3])
+    assert steps == [(cases[i].stem, 3) for i in (0, 1, 2)]
     assert cases[0].files(tmp_path)[0].stat().st_mtime_ns == kept
     whole = contents(root)
     for name, found in contents(tmp_path).items():
@@ -126,15 +136,40 @@ def test_an_interrupted_run_is_continued_with_the_same_result(tree, tmp_path):
     assert not list(tmp_path.rglob(".partial-*"))
 
 
-def test_workers_write_the_same(tree, tmp_path):
+def test_workers_and_parts_write_the_same(tree, tmp_path):
+    """Part 0 in worker processes, the same part once more, part 1 in this one: byte for byte one tree."""
     root, cases = tree
-    write_tree(tmp_path, 2, SMALL, workers=2)
-    for case in cases[:2]:
+    for part, executor in ((0, Processes(2)), (0, HERE)):
+        done = write_tree(tmp_path, 4, SMALL, executor=executor, shard=Shard(part, 2))
+        assert (done.cases, done.missing, done.failures) == ((cases[0], cases[2]), (cases[1], cases[3]), ())
+    assert write_tree(tmp_path, 4, SMALL, shard=Shard(1, 2)).cases == tuple(cases[:4])
+    for case in cases[:4]:
         for here, there in zip(case.files(tmp_path), case.files(root), strict=True):
-            if here.suffix == ".json":
-                assert here.read_bytes() == there.read_bytes()
-            else:
-                np.testing.assert_array_equal(np.asarray(nib.load(here).dataobj), np.asarray(nib.load(there).dataobj))
+            assert here.read_bytes() == there.read_bytes(), here.name
+
+
+def test_a_phantom_that_fails_leaves_the_others(tmp_path, monkeypatch, capsys):
+    from nnunet_spine.phantom import tree as module
+
+    original = module.draw_phantom
+
+    def draw(seed, options, scan):
+        if seed == plan_cases(2, SMALL)[0].seed:
+            raise ZeroDivisionError("no luck")
+        return original(seed, options, scan=scan)
+
+    monkeypatch.setattr(module, "draw_phantom", draw)
+    arguments = ["-o", str(tmp_path), "-n", "2", "--seed", "5", "--spacing", "3", "--view", "crop", "-np", "1"]
+    assert main(["phantom", *arguments]) == 1
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1
+    assert "ZeroDivisionError: no luck" in captured.err
+    assert "1 of 2 are missing" in captured.out
+
+
+def test_memory_that_a_phantom_takes_grows_with_its_voxels():
+    (fine,), (coarse,) = (plan_cases(1, TreeOptions(spacing_mm=(mm,) * 3)) for mm in (1.0, 2.0))
+    assert fine.peak_bytes() == pytest.approx(8 * coarse.peak_bytes())
 
 
 def test_foreign_or_different_folders_are_refused(tree, tmp_path):
@@ -191,6 +226,7 @@ def test_the_command_writes_a_tree(tmp_path, capsys):
     assert nib.aff2axcodes(image.affine) == ("R", "A", "S")
     np.testing.assert_allclose(image.header.get_zooms(), 3)
     assert main([*arguments[:3], "-n", "0"]) == 2
+    assert main([*arguments[:3], "-num_parts", "2", "-part_id", "2"]) == 2
     assert main([*arguments[:3], "--spacing", "1", "2"]) == 2
     assert main([*arguments[:3], "--spacing", "9"]) == 2
     assert main([*arguments[:3], "--shape", "32", "32", "32", "--view", "whole"]) == 2

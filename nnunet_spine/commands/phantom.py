@@ -1,8 +1,8 @@
 """`nnunet-spine phantom -o DIR -n 40 --seed 7`."""
 
 import argparse
-import os
 
+from nnunet_spine.commands.batch import add_batch_options, bar_of, complain, executor_of, shard_of
 from nnunet_spine.errors import InputError
 
 HELP = "draw synthetic CT scans of spines with exact labels, in VerSe's folder layout"
@@ -38,13 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--plain", action="store_true", help="easy cases: no variants, curves, fractures, implants, flips or cropping"
     )
-    parser.add_argument("-np", dest="workers", type=int, metavar="N", help="processes (default: cores, at most 8)")
+    add_batch_options(parser)
+    parser.epilog = "Exit code 1 when a scan could not be drawn."
 
 
 def run(args: argparse.Namespace) -> int:
     """Write the tree; see `nnunet_spine.phantom.write_tree`."""
-    from tqdm import tqdm
-
     from nnunet_spine.phantom import TreeOptions, write_tree
 
     spacing = args.spacing * 3 if args.spacing and len(args.spacing) == 1 else args.spacing
@@ -60,11 +59,14 @@ def run(args: argparse.Namespace) -> int:
         split=tuple(args.split),
         plain=args.plain,
     )
-    workers = args.workers if args.workers is not None else min(os.cpu_count() or 1, 8)
-    with tqdm(total=max(args.number, 0), desc="phantoms", unit="scan", disable=args.quiet) as bar:
-        cases = write_tree(
-            args.output, args.number, options, workers=workers, progress=lambda done, _: bar.update(done - bar.n)
-        )
+    shard = shard_of(args)
+    tree = write_tree(
+        args.output, args.number, options, executor=executor_of(args), shard=shard, progress=bar_of(args, "scan")
+    )
+    code = complain(args, tree.failures)
     if not args.quiet:
-        print(f"{len(cases)} scans of {len({case.subject for case in cases})} patients in {args.output}")
-    return 0
+        patients = len({case.subject for case in tree.cases})
+        print(f"{len(tree.cases)} scans of {patients} patients in {args.output}")
+        if tree.missing:
+            print(f"{len(tree.missing)} of {args.number} are missing ({shard})")
+    return code

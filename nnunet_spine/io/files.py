@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,6 +14,14 @@ import nibabel as nib
 import numpy as np
 
 from nnunet_spine.errors import InputError, write_error
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+_TEMPORARY = ".partial-"
+_YOUNG_S, _OLD_S = 1.0, 86_400.0
 
 # What file systems answer when they cannot link: another device, no such operation, no permission, too many links.
 _NO_LINK = {errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
@@ -29,12 +38,17 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     suffix = "".join(path.suffixes[-2:])
-    temporary = None
+    temporary = handle = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".partial-", suffix=suffix, dir=path.parent)
-        os.close(handle)
+        handle, name = tempfile.mkstemp(prefix=_TEMPORARY, suffix=suffix, dir=path.parent)
         temporary = Path(name)
+        if fcntl is None:
+            os.close(handle)
+            handle = None
+        else:  # says to `remove_left_over` that somebody is at work
+            with contextlib.suppress(OSError):
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         temporary.chmod(0o666 & ~_umask())
         yield temporary
         temporary.replace(path)
@@ -44,6 +58,30 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
+        if handle is not None:
+            os.close(handle)
+
+
+def remove_left_over(folder: str | Path) -> None:
+    """Remove the temporary files of runs that were killed; those of living ones, on any machine, stay."""
+    for path in Path(folder).glob(f"{_TEMPORARY}*"):
+        with contextlib.suppress(OSError):
+            if path.is_file() and _is_left_over(path):
+                path.unlink()
+
+
+def _is_left_over(path: Path) -> bool:
+    age_s = time.time() - path.stat().st_mtime
+    if fcntl is None or age_s < _YOUNG_S:  # perhaps not locked yet
+        return age_s > _OLD_S
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:  # a file system without locks
+            return age_s > _OLD_S
+    return True
 
 
 def _umask() -> int:

@@ -13,7 +13,7 @@ from nnunet_spine.jobs.outcome import Done, Failure, failure_of
 from nnunet_spine.jobs.processes import Processes, processes
 from nnunet_spine.jobs.progress import progress_bar, say_beside_bar
 from nnunet_spine.jobs.runner import Job, joined, run_jobs
-from nnunet_spine.jobs.shards import WHOLE, Shard, add_shard_options, chosen_shard
+from nnunet_spine.jobs.shards import WHOLE, Shard
 from nnunet_spine.jobs.store import Store
 
 __all__ = [
@@ -29,9 +29,7 @@ __all__ = [
     "Processes",
     "Shard",
     "Store",
-    "add_shard_options",
     "choose_workers",
-    "chosen_shard",
     "contents_of",
     "failure_of",
     "joined",

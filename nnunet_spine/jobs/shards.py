@@ -1,6 +1,5 @@
 """Part k of n of a list of cases, chosen as nnU-Net's commands do."""
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -40,21 +39,3 @@ class Shard:
 
 
 WHOLE = Shard()
-
-
-def add_shard_options(parser: argparse.ArgumentParser) -> None:
-    """Add `-num_parts` and `-part_id`, spelled and numbered as in nnUNetv2_predict."""
-    parser.add_argument(
-        "-num_parts", type=int, default=1, metavar="N",
-        help="do every N-th case only, as one of N runs on any machines, at once or not; the last one joins them",
-    )  # fmt: skip
-    parser.add_argument("-part_id", type=int, default=0, metavar="K", help="which of them, from 0 to N - 1")
-
-
-def chosen_shard(args: argparse.Namespace) -> Shard:
-    """The shard that the options name.
-
-    Raises:
-        InputError: no such part.
-    """
-    return Shard(args.part_id, args.num_parts)

@@ -1,9 +1,9 @@
 """A folder of phantoms laid out like the subject-based VerSe data sets."""
 
-import multiprocessing
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +12,9 @@ from nnunet_spine import __version__
 from nnunet_spine.anatomy import BY_NAME
 from nnunet_spine.errors import InputError
 from nnunet_spine.geometry import axis_codes, to_index
-from nnunet_spine.io.files import read_json, write_json, write_nifti
+from nnunet_spine.io.files import read_json, remove_left_over, write_json, write_nifti
 from nnunet_spine.io.label_tables import write_mask, write_sidecars
+from nnunet_spine.jobs import HERE, WHOLE, Done, Executor, Failure, Shard, run_jobs
 from nnunet_spine.phantom.draw import Phantom, draw_phantom
 from nnunet_spine.phantom.options import PLAIN, PhantomOptions
 
@@ -27,6 +28,9 @@ _VARIANTS = {3: ("last_lumbar", 6), 9: ("last_thoracic", 13), 12: ("last_lumbar"
 """Patients, modulo `_CYCLE`, with an unusual number of levels; VerSe has some 14 % with L6 and a few of the others."""
 _TWO_SERIES = 7
 """Patient, modulo `_CYCLE`, with two scans."""
+_LARGEST_MM3 = 150.0 * 260.0 * 650.0
+"""Field of view around a whole spine."""
+_BYTES_PER_VOXEL = 30  # distances, codes, noise and the image, measured
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,15 @@ class Case:
     seed: int
     scan: int
     options: PhantomOptions
+
+    @property
+    def case(self) -> str:
+        return self.stem
+
+    def peak_bytes(self) -> float:
+        """Memory that drawing takes, at most."""
+        voxels = np.prod(self.options.shape) if self.options.shape else _LARGEST_MM3 / np.prod(self.options.spacing_mm)
+        return float(_BYTES_PER_VOXEL * voxels)
 
     def files(self, root: Path) -> tuple[Path, Path, Path]:
         """Image, mask and centroids, in the order in which they are written."""
@@ -167,12 +180,24 @@ def write_case(root: Path, case: Case) -> None:
         kinder = replace(case.options, z_crop_probability=0.0, circular_fov_probability=0.0)
         phantom = draw_phantom(case.seed, kinder, scan=case.scan)
     image, mask, centroids = case.files(root)
-    for folder in {image.parent, mask.parent}:
-        for left_over in folder.glob(".partial-*"):
-            left_over.unlink(missing_ok=True)
     write_nifti(image, phantom.image, phantom.affine)
     write_mask(mask, phantom.mask, phantom.affine, "verse")
     write_json(centroids, centroid_list(phantom))
+
+
+@dataclass(frozen=True)
+class Tree:
+    """What a run has left in a folder.
+
+    Attributes:
+        cases: complete ones.
+        missing: others, which failed or are left to other parts.
+        failures: of this run.
+    """
+
+    cases: tuple[Case, ...]
+    missing: tuple[Case, ...]
+    failures: tuple[Failure, ...]
 
 
 def write_tree(
@@ -180,47 +205,40 @@ def write_tree(
     n: int,
     options: TreeOptions,
     *,
-    workers: int = 1,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> list[Case]:
-    """Write n cases below `root`; complete cases of an earlier run with the same options are kept.
+    executor: Executor = HERE,
+    shard: Shard = WHOLE,
+    progress: Callable[[Iterator, int], Iterator] = lambda items, total: items,
+) -> Tree:
+    """Write n cases below `root`; complete cases of other runs with the same options are kept.
 
     Args:
-        workers: processes; 1 draws in this one.
-        progress: called with the number of complete cases and n, first for those that were there.
-
-    Returns:
-        All n cases.
+        executor: what draws.
+        shard: the part of the cases to draw.
+        progress: wraps an iterator of known length: cases complete before come first.
 
     Raises:
-        InputError: n below 1, `root` cannot be written, or holds something else or a tree with other options.
+        InputError: n below 1, or `root` holds something else or a tree with other options.
+        WriteError: `root` cannot be written.
     """
     root = Path(root)
     if n < 1:
         raise InputError(f"{n} phantoms; expected 1 or more")
-    if workers < 1:
-        raise InputError(f"{workers} processes; expected 1 or more")
     cases = plan_cases(n, options)
     _claim(root, n, options)
-    missing = [case for case in cases if not all(path.is_file() for path in case.files(root))]
-    done = n - len(missing)
-    progress(done, n)
-    if workers == 1 or len(missing) <= 1:
-        for case in missing:
-            write_case(root, case)
-            done += 1
-            progress(done, n)
-        return cases
-    # Spawned, so that the same code runs on every platform and no thread of the caller is forked.
-    pool = ProcessPoolExecutor(min(workers, len(missing)), multiprocessing.get_context("spawn"))
-    try:
-        for finished in as_completed([pool.submit(write_case, root, case) for case in missing]):
-            finished.result()
-            done += 1
-            progress(done, n)
-    finally:
-        pool.shutdown(cancel_futures=True)
-    return cases
+    mine = shard.of(cases)
+    left = _incomplete(root, mine)
+    before = (Done(case.case, None) for case in mine if case.case not in {other.case for other in left})
+    drawn = run_jobs(left, partial(write_case, root), executor=executor, peak_bytes=Case.peak_bytes)
+    failures = tuple(o for o in progress(chain(before, drawn), len(mine)) if isinstance(o, Failure))
+    for folder in {path.parent for case in mine for path in case.files(root)}:
+        remove_left_over(folder)
+    missing = {case.case for case in _incomplete(root, cases)}
+    complete = tuple(case for case in cases if case.case not in missing)
+    return Tree(complete, tuple(case for case in cases if case.case in missing), failures)
+
+
+def _incomplete(root: Path, cases: Sequence[Case]) -> list[Case]:
+    return [case for case in cases if not all(path.is_file() for path in case.files(root))]
 
 
 def _claim(root: Path, n: int, options: TreeOptions) -> None:
