@@ -1,6 +1,5 @@
 """Label corrections: levels that later work found to be named wrongly."""
 
-import csv
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,6 +7,7 @@ from pathlib import Path
 
 from nnunet_spine.anatomy import BY_NAME, BY_VERSE_ID, NAMES
 from nnunet_spine.errors import InputError
+from nnunet_spine.io.text import read_rows
 
 _CURE = "write lines `case,from,to`, e.g. verse509,L1,T13, or verse559,*,C3-L4 for all levels from head to foot"
 
@@ -56,15 +56,10 @@ def read_corrections(choice: str | Path | None) -> dict[str, Correction]:
         return {}
     if str(choice).lower() == "veridah":
         return VERIDAH
-    try:
-        rows = list(csv.reader(Path(choice).read_text(encoding="utf-8-sig").splitlines()))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"correction list not readable ({error})", _CURE, choice) from error
     names: dict[str, dict[str, str]] = {}
     out: dict[str, Correction] = {}
-    for number, row in enumerate(rows, 1):
-        row = [cell.strip() for cell in row]
-        if not any(row) or row[0].startswith("#") or [cell.lower() for cell in row] == ["case", "from", "to"]:
+    for number, row in read_rows(choice):
+        if [cell.lower() for cell in row] == ["case", "from", "to"]:
             continue
         try:
             case, old, new = row

@@ -9,6 +9,7 @@ from pathlib import Path
 from nnunet_spine.dataset_conversion.case import SPLITS, Problem
 from nnunet_spine.dataset_conversion.prepare import Record
 from nnunet_spine.errors import InputError
+from nnunet_spine.io.text import read_records
 
 
 def manifest_text(records: Iterable[Record]) -> str:
@@ -49,10 +50,7 @@ def read_manifest(path: str | Path) -> list[dict[str, str]]:
     Raises:
         InputError: missing or without cases.
     """
-    try:
-        rows = list(csv.DictReader(Path(path).read_text(encoding="utf-8").splitlines()))
-    except OSError as error:
-        raise InputError(f"not readable ({error.strerror})", "convert the dataset again", path) from error
-    if not rows or "case" not in rows[0]:
+    rows = read_records(path, ("case",))
+    if not rows:
         raise InputError("no cases in the manifest", "convert the dataset again", path)
     return rows

@@ -41,7 +41,7 @@ def test_lines_that_say_nothing_sensible(tmp_path, text):
 
 
 def test_missing_list(tmp_path):
-    with pytest.raises(InputError, match="not readable"):
+    with pytest.raises(InputError, match="no such file"):
         read_corrections(tmp_path / "none.csv")
 
 

@@ -1,6 +1,5 @@
 """Evaluation of one or several methods: pair, score, write."""
 
-import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from nnunet_spine.evaluation.record import Evaluation
 from nnunet_spine.evaluation.workers import Failure, choose_workers, score_jobs
 from nnunet_spine.io.label_ids import NNUNET, LabelTable, find_table, present_values, recognise_table
 from nnunet_spine.io.masks import read_mask
+from nnunet_spine.io.text import read_records
 from nnunet_spine.scores import CaseScore, Settings, summarise_cohort
 
 
@@ -111,14 +111,10 @@ def read_groups(path: str | Path) -> dict[str, str]:
     Raises:
         InputError: unreadable, without these columns, or a case with two groups.
     """
-    try:
-        rows = list(csv.DictReader(Path(path).read_text(encoding="utf-8-sig").splitlines()))
-    except (OSError, ValueError) as error:
-        raise InputError(f"not readable ({error})", "give a CSV file", path) from error
     groups: dict[str, str] = {}
-    for row in rows:
-        if not row.get("case") or not row.get("group"):
-            raise InputError("a line without case or group", "name the columns case,group and fill them", path)
+    for row in read_records(path, ("case", "group")):
+        if not row["case"] or not row["group"]:
+            raise InputError("a line without case or group", "fill both columns", path)
         if groups.setdefault(row["case"], row["group"]) != row["group"]:
             raise InputError(f"case {row['case']} is in two groups", "give each case one", path)
     return groups

@@ -14,6 +14,7 @@ import nibabel as nib
 import numpy as np
 
 from nnunet_spine.errors import InputError, write_error
+from nnunet_spine.io.text import read_text
 
 try:
     import fcntl
@@ -102,16 +103,16 @@ def write_json(path: str | Path, content: object) -> None:
 
 
 def read_json(path: str | Path) -> object:
-    """Read JSON.
+    """Read JSON in any encoding that `text.decode` knows.
 
     Raises:
         InputError: missing, unreadable or not JSON.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError("no such file", "check the path", path) from None
-    except (OSError, ValueError) as error:
+        return json.loads(read_text(path))
+    except InputError:
+        raise
+    except ValueError as error:
         raise InputError(f"not readable as JSON ({error})", "restore the file", path) from error
 
 
