@@ -10,6 +10,8 @@ from dynamic_network_architectures.initialization.weight_init import InitWeights
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
+from .diffusion import AnisotropicDiffusion
+
 POOLS = 4
 CELL_IN_PLANE = 2**POOLS
 CELL_SLICES = 8
@@ -34,6 +36,7 @@ class AttentionNet(nn.Module):
         conv_op: `nn.Conv3d`, or `nn.Conv2d` for single slices.
         num_classes: channels of the output (logits).
         slice_axis: axis of 3D images that counts the sagittal slices.
+        diffusion: `AnisotropicDiffusion` of the image as the first layer, in 3D across slices as well.
     """
 
     plans_arguments: ClassVar[tuple[str, ...]] = ("conv_op",)
@@ -41,10 +44,19 @@ class AttentionNet(nn.Module):
     kernels: ClassVar[tuple[int, ...]] = (5, 5, 5, 5, 3, 3, 3, 3, 3)
     dilations: ClassVar[tuple[int, ...]] = (1, 1, 1, 1, 1, 2, 4, 8, 1)
 
-    def __init__(self, *, input_channels: int, conv_op: type[_ConvNd], num_classes: int = 1, slice_axis: int = 0):
+    def __init__(
+        self,
+        *,
+        input_channels: int,
+        conv_op: type[_ConvNd],
+        num_classes: int = 1,
+        slice_axis: int = 0,
+        diffusion: bool = False,
+    ):
         super().__init__()
         self.dimension = convert_conv_op_to_dim(conv_op)
         self.slice_axis = slice_axis
+        self.diffusion = AnisotropicDiffusion() if diffusion else nn.Identity()
         layers: list[nn.Module] = []
         channels = input_channels
         for i, (width, kernel, dilation) in enumerate(zip(self.features, self.kernels, self.dilations, strict=True)):
@@ -60,12 +72,16 @@ class AttentionNet(nn.Module):
 
         The first cell starts at the first voxel; a cell at the end may be only partly inside the image.
         """
+        x = self.diffusion(x)
         if self.dimension == 2:
             return self.slice_net(x)
-        x = x.movedim(2 + self.slice_axis, 1)  # (B, slices, C, h, w)
-        x = x[:, _middle_slices(x.shape[1])]
+        x = _middle_slices(x.movedim(2 + self.slice_axis, 1))  # (B, cells, C, h, w)
         y = self.slice_net(x.flatten(0, 1)).unflatten(0, x.shape[:2])  # (B, cells, num_classes, h / 16, w / 16)
         return y.movedim(1, 2 + self.slice_axis)
+
+    def output_size(self, input_size: Sequence[int]) -> tuple[int, ...]:
+        """Number of cells along each spatial axis."""
+        return tuple(-(-n // c) for n, c in zip(input_size, cell_size(self.slice_axis, self.dimension), strict=True))
 
     def compute_conv_feature_map_size(self, input_size: Sequence[int]) -> float:
         """Size of the convolutions' outputs, as nnU-Net's networks state it for the planner.
@@ -91,6 +107,14 @@ class AttentionNet(nn.Module):
             nn.init.constant_(module.slice_net[-1].bias, math.log(INITIAL_SHARE / (1 - INITIAL_SHARE)))
 
 
-def _middle_slices(n: int) -> list[int]:
-    """The middle slice of every cell; the last one of an incomplete cell that has no middle."""
-    return [min(first + CELL_SLICES // 2, n - 1) for first in range(0, n, CELL_SLICES)]
+def _middle_slices(x: Tensor) -> Tensor:
+    """The middle slice of every cell; the last one of an incomplete cell that has no middle.
+
+    Views, no list of indices, which would be copied to the device in every step.
+
+    Args:
+        x: (B, slices, ...).
+    """
+    middle = CELL_SLICES // 2
+    slices = x[:, middle::CELL_SLICES]
+    return torch.cat((slices, x[:, -1:]), 1) if 0 < x.shape[1] % CELL_SLICES <= middle else slices

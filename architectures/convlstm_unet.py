@@ -29,7 +29,7 @@ class ConvLSTMUNet(AbstractDynamicNetworkArchitectures):
     following convolutions see its result instead of the concatenation.
 
     Source: Wu et al. (ConvLSTM units in the skips) and BCDU-Net (Azad et al. 2019). Wu et al. do not define the "number
-    of ConvLSTM units"; here it is the number of fused levels, filled from the deepest. `bcdu_net` is the published
+    of ConvLSTM units"; here it is the number of fused levels, filled from the deepest. `BCDUNet` is the published
     topology.
 
     Args:
@@ -59,7 +59,7 @@ class ConvLSTMUNet(AbstractDynamicNetworkArchitectures):
         hard_sigmoid: gates of the public BCDU-Net code.
         pool: `"conv"` (strided convolution, as nnU-Net), `"max"` or `"avg"`.
         up_norm_op: normalisation after the transposed convolution of fused levels; `None` means `norm_op`.
-        bottleneck_dropout: element-wise dropout of the second deepest stage and of every dense block.
+        bottleneck_dropout: element-wise dropout of the deepest skip and after every dense block.
         head_channels: if given, a k×k convolution to so many channels and a nonlinearity precede the last 1×1.
         auxiliary_heads: build the heads of the coarser levels; without them there is no deep supervision.
 
@@ -168,9 +168,7 @@ class ConvLSTMUNet(AbstractDynamicNetworkArchitectures):
         skips = []
         for s, stage in enumerate(self.encoder.stages):
             x = stage(x)
-            if s == len(self.encoder.stages) - 2:
-                x = self.skip_dropout(x)
-            skips.append(x)
+            skips.append(self.skip_dropout(x) if s == len(self.encoder.stages) - 2 else x)
         return self.decoder([*skips[:-1], self.bottleneck(skips[-1])])
 
     def _check_size(self, size: torch.Size) -> None:

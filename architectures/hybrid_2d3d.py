@@ -13,10 +13,10 @@ from dynamic_network_architectures.building_blocks.helper import (
 from dynamic_network_architectures.building_blocks.simple_conv_blocks import ConvDropoutNormReLU, StackedConvBlocks
 from dynamic_network_architectures.initialization.weight_init import InitWeights_He
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.nn.modules.conv import _ConvNd
 
 from .diffusion import AnisotropicDiffusion
+from .padding import crop_to, pad_to_multiples
 
 
 class Hybrid2D3D(nn.Module):
@@ -100,10 +100,8 @@ class Hybrid2D3D(nn.Module):
         if self.dimension == 3:
             x = x.movedim(2 + self.slice_axis, 2)
         size = x.shape[2:]
-        margins = [-n % stride for n, stride in zip(size, self.total_stride, strict=True)]
-        x = functional.pad(x, [amount for margin in reversed(margins) for amount in (0, margin)])
-        x = self.head["seg_layers"](self._decode(self._encode(x)))
-        x = x[(..., *(slice(n) for n in size))]
+        maps = self._encode(pad_to_multiples(x, self.total_stride))
+        x = crop_to(self.head["seg_layers"](self._decode(maps)), size)
         return x.movedim(2, 2 + self.slice_axis) if self.dimension == 3 else x
 
     def _encode(self, x: Tensor) -> list[Tensor]:

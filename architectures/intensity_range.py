@@ -6,6 +6,19 @@ import torch
 from torch import Tensor, nn
 
 
+def rescaling(ranges: Sequence[tuple[float, float]] | None, input_channels: int) -> nn.Module:
+    """`IntensityRange`, or nothing without `ranges`.
+
+    Raises:
+        ValueError: there is not one range for each channel, or a range is empty.
+    """
+    if ranges is None:
+        return nn.Identity()
+    if len(ranges) != input_channels:
+        raise ValueError(f"got {len(ranges)} input_ranges for {input_channels} channels; give one for each")
+    return IntensityRange(ranges)
+
+
 class IntensityRange(nn.Module):
     """Maps a fixed range of intensities per channel linearly to [-1, 1]; values outside go outside.
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -14,8 +14,10 @@ from torch.nn.modules.conv import _ConvNd
 from torch.utils.checkpoint import checkpoint
 
 from .aspp import ASPP
-from .intensity_range import IntensityRange
+from .intensity_range import rescaling
 from .mobile_block import MobileBlock, conv_norm
+from .padding import crop_to, pad_to_multiples
+from .residual_block import resnet18
 
 # in, mid, out channels and depthwise stride of each block; the first has a stem of stride 2 and takes the image
 BLOCKS = (
@@ -29,6 +31,24 @@ BLOCKS = (
     (64, 384, 64, 1),
 )
 STRIDE = 4
+
+
+def mobilenet(conv_op: type[_ConvNd], in_channels: int) -> list[nn.Module]:
+    """The eight blocks, the first of which takes the image.
+
+    Args:
+        conv_op: `nn.Conv2d` or `nn.Conv3d`.
+        in_channels: channels of the image.
+    """
+    (_, *stem), *others = BLOCKS
+    return [
+        MobileBlock(conv_op, in_channels, *stem, stem_stride=2),
+        *(MobileBlock(conv_op, *block) for block in others),
+    ]
+
+
+BACKBONES = {"mobilenet": mobilenet, "resnet18": resnet18}
+"""Lists of blocks: the first halves the image, whose map the head sees, and together they halve it twice."""
 
 
 class MobileASPPNet(nn.Module):
@@ -46,6 +66,7 @@ class MobileASPPNet(nn.Module):
         input_channels: channels of the image.
         num_classes: channels of the output (logits).
         conv_op: `nn.Conv2d` or `nn.Conv3d`.
+        backbone: "mobilenet", or "resnet18", with which the source compares (see `resnet18`; 40.6 M parameters in all).
         aspp: put ASPP between backbone and head.
         aspp_channels: channels of ASPP.
         dilations: of the branches of ASPP.
@@ -63,6 +84,7 @@ class MobileASPPNet(nn.Module):
         input_channels: int,
         num_classes: int,
         conv_op: type[_ConvNd],
+        backbone: Literal["mobilenet", "resnet18"] = "mobilenet",
         aspp: bool = True,
         aspp_channels: int = 128,
         dilations: Sequence[int] = (2, 4, 8, 16),
@@ -72,22 +94,16 @@ class MobileASPPNet(nn.Module):
         checkpointing: bool = False,
     ):
         super().__init__()
-        if input_ranges is not None and len(input_ranges) != input_channels:
-            raise ValueError(f"MobileASPPNet got {len(input_ranges)} input_ranges for {input_channels} channels")
         self.dimension = convert_conv_op_to_dim(conv_op)
         self.num_classes = num_classes
         self.checkpointing = checkpointing
-        self.rescale = nn.Identity() if input_ranges is None else IntensityRange(input_ranges)
-        (_, *stem), *others = BLOCKS
-        self.backbone = nn.ModuleList(
-            [
-                MobileBlock(conv_op, input_channels, *stem, stem_stride=2),
-                *(MobileBlock(conv_op, *block) for block in others),
-            ]
-        )
-        context_channels = BLOCKS[-1][2]
+        self.rescale = rescaling(input_ranges, input_channels)
+        if backbone not in BACKBONES:
+            raise ValueError(f"MobileASPPNet has no backbone {backbone!r}; there is {', '.join(BACKBONES)}")
+        self.backbone = nn.ModuleList(BACKBONES[backbone](conv_op, input_channels))
+        context_channels = self.backbone[-1].out_channels
         self.aspp = ASPP(conv_op, context_channels, aspp_channels, dilations, dropout) if aspp else nn.Identity()
-        skip_channels = BLOCKS[0][2]
+        skip_channels = self.backbone[0].out_channels
         self.head = nn.Sequential(
             *conv_norm(conv_op, (aspp_channels if aspp else context_channels) + skip_channels, head_channels, 1),
             nn.ReLU(inplace=True),
@@ -106,10 +122,7 @@ class MobileASPPNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Maps images (B, input_channels, ...) of any size to logits (B, num_classes, ...) of the same size."""
         size = x.shape[2:]
-        padding = [-n % STRIDE for n in size]
-        if any(padding):
-            x = F.pad(x, [p for n in reversed(padding) for p in (0, n)])
-        x = self.rescale(x)
+        x = self.rescale(pad_to_multiples(x, [STRIDE] * self.dimension))
         skip, *others = self.backbone
         skip = x = self._run(skip, x)
         for block in others:
@@ -118,10 +131,7 @@ class MobileASPPNet(nn.Module):
         x = F.interpolate(x, scale_factor=2.0, mode="nearest")
         x = self.head(torch.cat([x, skip], 1))
         x = F.interpolate(x, scale_factor=2.0, mode="trilinear" if self.dimension == 3 else "bilinear")
-        if any(padding):
-            for axis, n in enumerate(size, start=2):
-                x = x.narrow(axis, 0, n)
-        return x
+        return crop_to(x, size)
 
     def _run(self, part: nn.Module, x: Tensor) -> Tensor:
         if self.checkpointing and self.training and not isinstance(part, nn.Identity):

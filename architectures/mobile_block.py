@@ -67,7 +67,7 @@ class MobileBlock(nn.Module):
 
     def output_size(self, input_size: Sequence[int]) -> tuple[int, ...]:
         """Spatial size of the output."""
-        return _strided(_strided(input_size, self.stem_stride), self.stride)
+        return strided(strided(input_size, self.stem_stride), self.stride)
 
     def compute_conv_feature_map_size(self, input_size: Sequence[int]) -> int:
         """Half the elements kept for the backward pass, the unit of `PlainConvUNet`.
@@ -75,9 +75,10 @@ class MobileBlock(nn.Module):
         Of a convolution with ReLU6 three maps are kept (also the normalised one), of the projection two.
         """
         output_voxels = math.prod(self.output_size(input_size))
-        mid = self.mid_channels * (math.prod(_strided(input_size, self.stem_stride)) + output_voxels)
+        mid = self.mid_channels * (math.prod(strided(input_size, self.stem_stride)) + output_voxels)
         return (3 * mid) // 2 + self.out_channels * output_voxels
 
 
-def _strided(size: Sequence[int], stride: int) -> tuple[int, ...]:
+def strided(size: Sequence[int], stride: int) -> tuple[int, ...]:
+    """Spatial size after "same" padding and a stride."""
     return tuple(-(-n // stride) for n in size)

@@ -9,7 +9,7 @@ from torch import nn
 
 from benchmarks.naive_convlstm import naive_recurrence
 from benchmarks.timing import kept_bytes
-from nnunet_spine.architectures import ConvLSTMUNet, bcdu_net
+from nnunet_spine.architectures import BCDUNet, ConvLSTMUNet
 from nnunet_spine.architectures.convlstm import ConvLSTMCell, ConvLSTMFusion
 from nnunet_spine.architectures.dense_bottleneck import DenseBottleneck
 
@@ -67,18 +67,18 @@ def assert_gradient_everywhere(network: nn.Module) -> None:
 
 class TestPublishedTopology:
     def test_parameters_with_three_dense_blocks(self):
-        network = bcdu_net(dense_blocks=3)
+        network = BCDUNet(dense_blocks=3)
         statistics = sum(b.numel() for name, b in network.named_buffers() if "running" in name)
         assert n_parameters(network) + statistics == 20_659_717
 
     def test_parameters_with_one_dense_block(self):
-        assert round(n_parameters(bcdu_net(dense_blocks=1)) / 1e6, 2) == 8.86
+        assert round(n_parameters(BCDUNet(dense_blocks=1)) / 1e6, 2) == 8.86
 
     def test_parameters_of_each_part(self):
         def conv(c_in, c_out, taps=9):
             return taps * c_in * c_out + c_out
 
-        network = bcdu_net(dense_blocks=3)
+        network = BCDUNet(dense_blocks=3)
         encoder = sum(conv(a, b) + conv(b, b) for a, b in ((1, 64), (64, 128), (128, 256), (256, 512)))
         assert n_parameters(network.encoder) == encoder
         assert n_parameters(network.bottleneck) == 3 * conv(512, 512) + conv(1024, 512)
@@ -89,11 +89,49 @@ class TestPublishedTopology:
         assert n_parameters(network.decoder) == levels + conv(64, 2) + conv(2, 1, taps=1)
 
     def test_dropout_makes_training_random_and_evaluation_not(self):
-        network, x = bcdu_net(dense_blocks=1), torch.randn(1, 1, 16, 16)
+        network, x = BCDUNet(dense_blocks=1), torch.randn(1, 1, 16, 16)
         with torch.no_grad():
             assert not torch.equal(network(x), network(x))
             network.eval()
             assert torch.equal(network(x), network(x))
+
+    def test_dropout_is_that_of_the_code(self):
+        """The third skip and the dense blocks, each about half; what is pooled is left alone."""
+        network = BCDUNet(dense_blocks=3)
+        seen = {}
+
+        def note(name):
+            return lambda module, inputs, output: seen.setdefault(name, []).append((inputs[0], output))
+
+        network.skip_dropout.register_forward_hook(note("skip"))
+        network.bottleneck.dropout.register_forward_hook(note("dense"))
+        network.encoder.stages[3].register_forward_hook(note("deepest"))
+        network(torch.randn(1, 1, 16, 16))
+        assert (len(seen["skip"]), len(seen["dense"])) == (1, 3)
+        for before, after in (*seen["skip"], *seen["dense"]):
+            kept = after != 0
+            torch.testing.assert_close(after[kept], 2 * before[kept])
+            assert 0.3 < kept.sum() / (before != 0).sum() < 0.7
+        assert seen["deepest"][0][0] is seen["skip"][0][0]
+
+    def test_any_size_is_padded_to_a_multiple_of_eight(self):
+        network, x = BCDUNet(num_classes=2, dense_blocks=1).eval(), torch.randn(1, 1, 12, 17)
+        with torch.no_grad():
+            padded = network(nn.functional.pad(x, (0, 7, 0, 4)))
+            torch.testing.assert_close(network(x), padded[..., :12, :17])
+
+    def test_two_classes_have_the_head_of_one(self):
+        """Background and spine: two channels before the last convolution, as in the code."""
+        assert n_parameters(BCDUNet(num_classes=2)) == n_parameters(BCDUNet()) + 3
+        assert BCDUNet(num_classes=4).decoder.seg_layers[-1][-1].in_channels == 6
+
+    @pytest.mark.parametrize(
+        ("options", "fused"), [({"n_convlstm_skips": 0}, 0), ({"convlstm": "bi"}, 3), ({"hidden_fraction": 0.25}, 3)]
+    )
+    def test_options_for_ablations(self, options, fused):
+        network = BCDUNet(dense_blocks=1, **options)
+        assert sum(isinstance(f, ConvLSTMFusion) for f in network.decoder.fusions) == fused
+        assert network(torch.randn(1, 1, 16, 16)).shape == (1, 1, 16, 16)
 
 
 class TestCell:

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from benchmarks.timing import kept_bytes
 from nnunet_spine.architectures import GlobalConvNet
-from nnunet_spine.architectures.global_convolution import GlobalConvolution, axis_orders
+from nnunet_spine.architectures.global_conv import GlobalConv, axis_orders
 
 CONV = {2: nn.Conv2d, 3: nn.Conv3d}
 
@@ -49,14 +49,14 @@ class TestGlobalConvolution:
         assert axis_orders(2, 3) == axis_orders(2, 6) == [(0, 1), (1, 0)]
 
     def test_weights_are_117_times_squared_channels(self):
-        assert count(GlobalConvolution(nn.Conv3d, 6, 6, 13, 3)) == 117 * 6**2
-        assert count(GlobalConvolution(nn.Conv2d, 6, 6, 13, 3)) == 52 * 6**2
+        assert count(GlobalConv(nn.Conv3d, 6, 6, 13, 3)) == 117 * 6**2
+        assert count(GlobalConv(nn.Conv2d, 6, 6, 13, 3)) == 52 * 6**2
 
     @pytest.mark.parametrize("n_branches", [1, 3, 6])
     @pytest.mark.parametrize("dimension", [2, 3])
     def test_ones_add_up_a_box_in_every_branch(self, dimension, n_branches):
         """All weights 1, one channel: every branch sums the k-box around each voxel, whatever its order."""
-        layer = GlobalConvolution(CONV[dimension], 1, 1, 5, n_branches)
+        layer = GlobalConv(CONV[dimension], 1, 1, 5, n_branches)
         for p in layer.parameters():
             nn.init.ones_(p)
         x = torch.randint(10, (1, 1, *(7, 6, 8)[:dimension])).float()  # small integers: exact in any order
@@ -64,7 +64,7 @@ class TestGlobalConvolution:
         torch.testing.assert_close(layer(x), len(axis_orders(dimension, n_branches)) * box)
 
     def test_on_small_maps_only_the_taps_that_meet_the_map_matter(self):
-        layer, clipped = GlobalConvolution(nn.Conv3d, 2, 3, 13, 3), GlobalConvolution(nn.Conv3d, 2, 3, 5, 3)
+        layer, clipped = GlobalConv(nn.Conv3d, 2, 3, 13, 3), GlobalConv(nn.Conv3d, 2, 3, 5, 3)
         for full, part in zip(layer.parameters(), clipped.parameters(), strict=True):
             axis = max(range(2, 5), key=lambda a: full.shape[a])
             part.data = full.data.narrow(axis, 4, 5)
@@ -73,9 +73,9 @@ class TestGlobalConvolution:
 
     def test_unknown_branches_and_even_kernels_are_refused(self):
         with pytest.raises(ValueError, match="1, 3 or 6"):
-            GlobalConvolution(nn.Conv3d, 1, 1, 5, 2)
+            GlobalConv(nn.Conv3d, 1, 1, 5, 2)
         with pytest.raises(ValueError, match="odd"):
-            GlobalConvolution(nn.Conv3d, 1, 1, 4, 3)
+            GlobalConv(nn.Conv3d, 1, 1, 4, 3)
 
 
 class TestNetwork:
@@ -105,7 +105,7 @@ class TestNetwork:
                 gcn_branches=n_branches,
             )
         assert count(other.encoder) == count(full_size.encoder)
-        global_ones = sum(count(m) for m in other.modules() if isinstance(m, GlobalConvolution))
+        global_ones = sum(count(m) for m in other.modules() if isinstance(m, GlobalConv))
         assert global_ones == round(millions * 1e6)
 
     def test_maps_at_the_published_crop(self, full_size):

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from nnunet_spine.architectures import MobileASPPNet
+from nnunet_spine.architectures import MobileASPPNet, SmallUNet
 from nnunet_spine.architectures.intensity_range import IntensityRange
 from nnunet_spine.training.affine import AffineTransform
 
@@ -45,6 +45,44 @@ def test_any_image_size(size):
     torch.testing.assert_close(logits, net(padded)[(..., *(slice(n) for n in size))])
 
 
+class TestComparators:
+    def test_parameters_of_the_unet(self):
+        with torch.device("meta"):
+            net = SmallUNet(input_channels=1, num_classes=29, conv_op=nn.Conv3d)
+        assert n_parameters(net) == 5_229_364 - 29 * (32 + 64 + 128 + 3)  # without the heads of coarser levels
+
+    def test_parameters_of_the_resnet(self):
+        with torch.device("meta"):
+            net = network(backbone="resnet18")
+        widths = [64, 128, 256, 512]
+        expected = 7**3 * 64 + 2 * 64  # stem
+        for before, width in zip([64, *widths], widths, strict=False):
+            expected += 27 * (before + 3 * width) * width + 4 * 2 * width
+            expected += (before * width + 2 * width) * (before != width)
+        assert n_parameters(net.backbone) == expected == 33_160_000
+
+    def test_the_resnet_has_eighteen_layers_less_the_classifier_at_the_resolution_of_the_mobilenet(self):
+        net = network(backbone="resnet18", num_classes=3).eval()
+        kernels = [m.kernel_size[0] for m in net.backbone.modules() if isinstance(m, nn.Conv3d)]
+        assert len([k for k in kernels if k > 1]) == 17
+        maps = []
+        for part in net.backbone:
+            part.register_forward_hook(lambda module, inputs, output: maps.append(tuple(output.shape[1:])))
+        assert net(torch.randn(1, 1, 20, 18, 16)).shape == (1, 3, 20, 18, 16)
+        assert maps[0] == (64, 10, 10, 8)
+        assert maps[-1] == (512, 5, 5, 4)
+        assert maps[-1][1:] == net.backbone[-1].output_size(maps[-2][1:])
+
+    def test_an_unknown_backbone_is_refused(self):
+        with pytest.raises(ValueError, match="there is mobilenet, resnet18"):
+            network(backbone="resnet50")
+
+    def test_unet_of_any_size(self):
+        net, image = SmallUNet(input_channels=1, num_classes=2, conv_op=nn.Conv3d).eval(), torch.randn(1, 1, 18, 7, 16)
+        padded = F.pad(image, (0, 0, 0, 9, 0, 14))
+        torch.testing.assert_close(net(image), net(padded)[:, :, :18, :7])
+
+
 def test_a_batch_of_one_trains():
     net = network(num_classes=2)
     logits = net(torch.randn(1, 1, 16, 16, 16))
@@ -65,9 +103,9 @@ def test_checkpointing_changes_neither_gradients_nor_statistics():
     )
 
 
-@pytest.mark.parametrize("aspp", [True, False])
-def test_memory_estimate_follows_the_tensors_autograd_keeps(aspp):
-    net = network(num_classes=4, aspp=aspp)
+@pytest.mark.parametrize("options", [{}, {"aspp": False}, {"backbone": "resnet18"}], ids=str)
+def test_memory_estimate_follows_the_tensors_autograd_keeps(options):
+    net = network(num_classes=4, **options)
     weights = {p.untyped_storage().data_ptr() for p in net.parameters()}
     kept = {}
 

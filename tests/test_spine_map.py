@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from nnunet_spine import cli
 from nnunet_spine.architectures.attention_net import AttentionNet, cell_size
+from nnunet_spine.architectures.diffusion import AnisotropicDiffusion
 from nnunet_spine.errors import InputError
 from nnunet_spine.geometry import reorient, to_index, to_world
 from nnunet_spine.io.files import read_json, read_nifti, write_json, write_nifti
@@ -72,6 +73,17 @@ def test_of_eight_slices_the_middle_one_counts():
 def test_slices_may_lie_along_any_axis(axis):
     image = torch.randn(1, 1, 16, 32, 48)
     torch.testing.assert_close(net(axis)(image.movedim(2, 2 + axis)), net()(image).movedim(2, 2 + axis))
+
+
+def test_diffusion_comes_first_and_sees_all_slices():
+    image = torch.randn(1, 1, 12, 32, 32)
+    network = net()
+    diffusing = AttentionNet(input_channels=1, conv_op=nn.Conv3d, diffusion=True).eval()
+    diffusing.load_state_dict(network.state_dict())
+    torch.testing.assert_close(diffusing(image), network(AnisotropicDiffusion()(image)))
+    changed = image.clone()
+    changed[:, :, 5] += 10  # beside the slice that counts
+    assert not torch.equal(diffusing(changed), diffusing(image))
 
 
 def test_2d_and_memory_estimate():

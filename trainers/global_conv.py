@@ -21,7 +21,7 @@ class GlobalConvTrainer(SpineTrainer):
     parameters = "36.66 M with five stages"
     recommended = "3d_fullres"
 
-    architecture = "nnunet_spine.architectures.global_conv.GlobalConvNet"
+    architecture = "nnunet_spine.architectures.global_conv_net.GlobalConvNet"
     deep_supervision = False
     loss_name = "DiceEdgeCE"
     adversarial = "fgsm"
