@@ -189,6 +189,16 @@ def open_nifti(path: str | Path) -> nib.Nifti1Image:
     return image
 
 
+def complete_qform(header: nib.Nifti1Header) -> None:
+    """Give a header that has an sform alone the same place as qform, in place.
+
+    nibabel leaves the qform out. ITK takes the sform only if its axes are at right angles to 1e-4 or so, and refuses
+    the file otherwise; with a qform it opens it. A qform cannot hold shear: it gets the nearest rotation.
+    """
+    if header["sform_code"] > 0 and header["qform_code"] == 0:
+        header.set_qform(header.get_sform(), code=int(header["sform_code"]), strip_shears=True)
+
+
 def write_nifti(
     path: str | Path,
     array: np.ndarray,
@@ -202,6 +212,7 @@ def write_nifti(
         extensions: of the header.
     """
     image = nib.Nifti1Image(array, affine, dtype=array.dtype)  # nibabel asks for an explicit type of 64-bit integers
+    complete_qform(image.header)
     image.header.extensions.extend(extensions)
     image.header.set_xyzt_units("mm")
     with atomic_path(path) as temporary:

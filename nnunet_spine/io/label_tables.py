@@ -18,7 +18,7 @@ import numpy as np
 
 from nnunet_spine.anatomy import LEVELS, REGION_IDS, REGION_NAMES, dataset_labels
 from nnunet_spine.errors import InputError
-from nnunet_spine.io.files import atomic_path, read_json, write_nifti, write_text
+from nnunet_spine.io.files import atomic_path, complete_qform, read_json, write_nifti, write_text
 from nnunet_spine.io.masks import read_mask
 from nnunet_spine.io.streams import VolumeInfo, decompressed, volume_info
 
@@ -77,7 +77,7 @@ def write_mask(path: str | Path, array: np.ndarray, affine: np.ndarray, kind: st
 def embed(path: str | Path, kind: str) -> bool:
     """Put the label table into a mask that is there already, atomically; voxels stay as they are stored.
 
-    A label table that it has is replaced; other header extensions stay.
+    A label table that it has is replaced; other header extensions stay. A missing qform is added (`complete_qform`).
 
     Returns:
         Whether the file was written: not if it has this table already.
@@ -95,6 +95,7 @@ def embed(path: str | Path, kind: str) -> bool:
     header = info.header.copy()
     kept = [e for e in header.extensions if not _is_table(e)]
     header.extensions = type(header.extensions)([extension, *kept])
+    complete_qform(header)
     header.set_data_offset(0)  # nibabel then finds the place behind the extensions
     header.set_slope_inter(*(info.scaling or (1.0, 0.0)))
     with atomic_path(info.path) as temporary, temporary.open("wb") as raw:
