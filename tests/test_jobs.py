@@ -274,6 +274,20 @@ def test_parts_join_to_what_one_run_gives(words, kept, tmp_path):
     assert jobs.joined(cases, store) == (kept(cases)[1], [])
 
 
+def test_the_last_of_several_runs_knows_that_it_is(tmp_path):
+    pytest.importorskip("fcntl")
+    one, two, other = (jobs.Workplace(tmp_path / ".partial-x", identity) for identity in ((1,), (1,), (2,)))
+    with one.entered():
+        with two.entered():
+            with pytest.raises(InputError, match="another run with other options"), other.entered():
+                pass
+            assert not two.is_last()
+        assert one.is_last()
+        one.clear()
+    with other.entered():
+        assert other.is_last()
+
+
 RUNS = """
 import os, signal, sys, time
 sys.path.insert(0, {tests!r})

@@ -22,8 +22,9 @@ from nnunet_spine.errors import InputError
 from nnunet_spine.evaluation import score_from_dict
 from nnunet_spine.geometry import reorient
 from nnunet_spine.io.files import read_json, write_json
+from nnunet_spine.jobs import Processes, Workplace
 from nnunet_spine.meshes import Mesh
-from nnunet_spine.report import ReportOptions, build_report, encode, page
+from nnunet_spine.report import ReportOptions, build_report, encode, page, views
 from nnunet_spine.scores import summarise_cohort
 
 FLAGS = (
@@ -40,15 +41,13 @@ def cohort(tmp_path_factory) -> EvaluatedFolder:
 @pytest.fixture(scope="module")
 def built(cohort, tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "report.html"
-    return build_report(cohort.evaluation, path, ReportOptions(viewers=None, workers=1))
+    return build_report(cohort.evaluation, path, ReportOptions(viewers=None))
 
 
 @pytest.fixture(scope="module")
 def light(cohort, tmp_path_factory):
     """The same without viewers."""
-    return build_report(
-        cohort.evaluation, tmp_path_factory.mktemp("light") / "report.html", ReportOptions(viewers=0, workers=1)
-    )
+    return build_report(cohort.evaluation, tmp_path_factory.mktemp("light") / "report.html", ReportOptions(viewers=0))
 
 
 def embedded(path) -> dict:
@@ -146,7 +145,7 @@ def test_numbers_that_do_not_exist_are_refused_rather_than_written():
 
 def test_only_the_most_suspicious_cases_and_the_named_ones_get_viewers(cohort, tmp_path):
     path = tmp_path / "report.html"
-    report = build_report(cohort.evaluation.parent, path, ReportOptions(viewers=1, cases=("perfect",), workers=1))
+    report = build_report(cohort.evaluation.parent, path, ReportOptions(viewers=1, cases=("perfect",)))
     cases = {case["case"]: case for case in embedded(path)["cases"]}
     assert {name for name, case in cases.items() if case["viewer"]} == {"shifted", "perfect"}
     assert all(case["picture"] for case in cases.values())
@@ -172,7 +171,7 @@ def test_files_that_are_gone_are_named_and_the_rest_is_shown(cohort, tmp_path):
         (copy.images / "perfect_0000.nii.gz").write_bytes(b"no NIfTI")
 
     copy = without(cohort, tmp_path, change)
-    report = build_report(copy.evaluation, tmp_path / "report.html", ReportOptions(viewers=None, workers=1))
+    report = build_report(copy.evaluation, tmp_path / "report.html", ReportOptions(viewers=None))
     assert set(report.problems) == {"missed", "shifted", "perfect"}
     assert "prediction is gone" in report.problems["missed"][0]
     assert "CT is gone" in report.problems["shifted"][0]
@@ -209,8 +208,65 @@ def test_the_command_refuses_what_is_no_evaluation(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_worker_processes_make_the_same_page(cohort, built, tmp_path):
-    report = build_report(cohort.evaluation, tmp_path / "report.html", ReportOptions(viewers=None, workers=2))
+    whole = ReportOptions(viewers=None)
+    report = build_report(cohort.evaluation, tmp_path / "report.html", whole, executor=Processes(2))
     assert report.path.read_bytes() == built.path.read_bytes()
+    assert list(tmp_path.iterdir()) == [report.path]
+
+
+def test_parts_make_the_same_page_and_the_last_one_writes_it(cohort, light, tmp_path, capsys):
+    path = tmp_path / "report.html"
+    arguments = ["report", "-e", str(cohort.evaluation), "-o", str(path), "--viewers", "0", "-np", "1"]
+    assert main([*arguments, "-num_parts", "2", "-part_id", "1"]) == 0
+    assert not path.exists()
+    assert f"part 1 of 2 drawn; {path} waits for 3 cases of other parts" in capsys.readouterr().out
+    assert main([*arguments, "-num_parts", "2", "-part_id", "0"]) == 0
+    assert path.read_bytes() == light.path.read_bytes()
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_an_interrupted_run_has_drawn_is_not_drawn_again(cohort, light, tmp_path, monkeypatch):
+    drawn = []
+    original = views.make_views
+
+    def spy(job):
+        drawn.append(job.case)
+        if len(drawn) == 3:
+            raise KeyboardInterrupt
+        return original(job)
+
+    monkeypatch.setattr("nnunet_spine.report.build.make_views", spy)
+    path = tmp_path / "report.html"
+    with pytest.raises(KeyboardInterrupt):
+        build_report(cohort.evaluation, path, ReportOptions(viewers=0))
+    build_report(cohort.evaluation, path, ReportOptions(viewers=0))
+    assert (len(drawn), drawn[2]) == (6, drawn[3])
+    assert path.read_bytes() == light.path.read_bytes()
+
+
+def test_pages_of_two_evaluations_do_not_mix(cohort, tmp_path):
+    pytest.importorskip("fcntl")
+    busy = Workplace(tmp_path / ".partial-report.html", "another page")
+    with busy.entered(), pytest.raises(InputError, match="another run with other options"):
+        build_report(cohort.evaluation, tmp_path / "report.html", ReportOptions(viewers=0))
+
+
+def test_a_case_that_cannot_be_drawn_is_on_the_page_without_pictures(cohort, tmp_path, monkeypatch, capsys):
+    original = views.make_views
+
+    def fails_once(job):
+        if job.case == "shifted":
+            raise ZeroDivisionError("no luck")
+        return original(job)
+
+    monkeypatch.setattr("nnunet_spine.report.build.make_views", fails_once)
+    path = tmp_path / "report.html"
+    arguments = ["-e", str(cohort.evaluation), "-o", str(path), "--viewers", "0", "--quiet", "-np", "1"]
+    assert main(["report", *arguments]) == 1
+    assert "nnunet-spine report: shifted: ZeroDivisionError: no luck" in capsys.readouterr().err
+    cases = {case["case"]: case for case in embedded(path)["cases"]}
+    assert [cases[name]["picture"] for name in ("shifted", "perfect")] == [False, True]
+    assert "Not drawn: ZeroDivisionError" in cases["shifted"]["problems"][0]
 
 
 # --- in a browser
@@ -498,7 +554,7 @@ def test_no_case_and_one_case(browser, cohort, tmp_path, kept):
         content["summary"] = asdict(summarise_cohort([score_from_dict(case) for case in content["cases"]]))
 
     copy = without(cohort, tmp_path, change)
-    report = build_report(copy.evaluation, tmp_path / "report.html", ReportOptions(workers=1))
+    report = build_report(copy.evaluation, tmp_path / "report.html", ReportOptions())
     page_ = Page(browser).open(report.path)
     text = page_.run("return document.body.innerText")
     assert ("No case was evaluated" in text) == (kept == 0)

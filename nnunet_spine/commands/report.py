@@ -1,11 +1,10 @@
 """`nnunet-spine report`: one HTML page for an evaluation."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
-from nnunet_spine.errors import InputError
+from nnunet_spine.commands.batch import add_batch_options, bar_of, complain, executor_of, shard_of
 
 HELP = "one self-contained HTML page for an evaluation: numbers, distributions, pictures, slices and surfaces"
 
@@ -22,29 +21,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how many of the most suspicious cases get interactive slices and surfaces, or 'all'",
     )
     parser.add_argument("--cases", nargs="+", default=[], metavar="NAME", help="further cases that get them")
-    parser.add_argument("-np", dest="processes", type=int, default=min(4, os.cpu_count() or 1), help="worker processes")
+    add_batch_options(parser, most=4)
 
 
-def run(args: argparse.Namespace) -> None:
-    if args.processes < 1:
-        raise InputError(f"-np {args.processes}; expected 1 or more")
-    from tqdm import tqdm
-
+def run(args: argparse.Namespace) -> int:
     from nnunet_spine.report import ReportOptions, build_report
 
     folder = args.evaluation if args.evaluation.is_dir() else args.evaluation.parent
-    options = ReportOptions(args.title, args.viewers, tuple(args.cases), args.processes)
+    shard = shard_of(args)
     report = build_report(
         args.evaluation,
         args.output or folder / "report.html",
-        options,
-        progress=lambda items, total: tqdm(items, total=total, desc="report", unit="case", disable=args.quiet),
+        ReportOptions(args.title, args.viewers, tuple(args.cases)),
+        executor=executor_of(args),
+        shard=shard,
+        progress=bar_of(args, "case"),
     )
+    code = complain(args, report.failures)
+    if report.missing:
+        print(f"{shard} drawn; {report.path} waits for {report.missing} cases of other parts")
+        return code
     if not args.quiet:
         for case, problems in report.problems.items():
             print(f"{case}: {' '.join(problems)}", file=sys.stderr)
     viewers = f"{report.viewers} case{'s' * (report.viewers != 1)} with slices and surfaces"
     print(f"{report.path} ({report.size_bytes / 1e6:.1f} MB, {viewers})")
+    return code
 
 
 def _number_or_all(text: str) -> int | None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import SimpleITK
 
 ENDINGS = (".nrrd", ".nhdr", ".mha", ".mhd")
+_DATA_ENTRY = re.compile(r"^(data ?file|ElementDataFile)\s*[:=]\s*(.+?)\s*$", re.MULTILINE | re.IGNORECASE)
 _RAS = np.diag([-1.0, -1.0, 1.0, 1.0])  # ITK's world is LPS
 
 
@@ -73,6 +74,34 @@ def read_itk(path: str | Path) -> ItkVolume:
     return ItkVolume(SimpleITK.GetArrayViewFromImage(image).T, affine, fields, image)
 
 
+def shape_of(path: str | Path) -> tuple[int, ...]:
+    """Axis lengths by the header alone.
+
+    Raises:
+        InputError: missing or damaged.
+    """
+    import SimpleITK
+
+    reader = SimpleITK.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise InputError("no readable header", "fetch it again", path) from error
+    return reader.GetSize()
+
+
+def data_file(path: str | Path) -> Path | None:
+    """The one file beside a header (.nhdr, .mhd) that holds its voxels; None where the file itself does."""
+    try:
+        with Path(path).open("rb") as file:
+            entry = _DATA_ENTRY.search(file.read(1 << 16).decode("latin-1"))
+    except OSError:
+        return None
+    data = Path(path).with_name(entry[2]) if entry and entry[2].upper() != "LOCAL" else None
+    return data if data and data.is_file() else None
+
+
 def affine_of(image: "SimpleITK.Image") -> np.ndarray:
     """Voxel index -> world RAS mm, 4x4, of a 3-D SimpleITK image."""
     affine = np.eye(4)
@@ -100,7 +129,7 @@ def _check_compression(path: Path) -> None:
         start = file.read(1 << 16)
     text = start.decode("latin-1")
     nrrd = text.startswith("NRRD")
-    entry = re.search(r"^(data ?file|ElementDataFile)\s*[:=]\s*(.+?)\s*$", text, re.MULTILINE | re.IGNORECASE)
+    entry = _DATA_ENTRY.search(text)
     compressed = r"^encoding:\s*(gz|gzip)\s*$" if nrrd else r"^CompressedData\s*=\s*True\s*$"
     if not re.search(compressed, text, re.MULTILINE | re.IGNORECASE):
         return

@@ -62,6 +62,20 @@ def case_name(path: str | Path) -> str:
     return name
 
 
+def files_of(path: str | Path) -> tuple[Path, ...]:
+    """All files that hold a mask or image: the file itself, and the voxels that some formats keep beside it."""
+    beside = itk.data_file(path) if itk.is_itk_name(path) else None
+    return (Path(path), beside) if beside else (Path(path),)
+
+
+def voxels_in(path: str | Path) -> int:
+    """Number of voxels of a mask or image by its header; 0 where that cannot be read. For estimates of memory."""
+    try:
+        return int(np.prod(itk.shape_of(path) if itk.is_itk_name(path) else volume_info(path).shape, dtype=np.int64))
+    except InputError:
+        return 0
+
+
 def read_mask(path: str | Path, *, highest: int = 255) -> MaskFile:
     """Read a mask of any voxel type, byte order and scaling.
 

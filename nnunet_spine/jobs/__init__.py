@@ -15,6 +15,7 @@ from nnunet_spine.jobs.progress import progress_bar, say_beside_bar
 from nnunet_spine.jobs.runner import Job, joined, run_jobs
 from nnunet_spine.jobs.shards import WHOLE, Shard
 from nnunet_spine.jobs.store import Store
+from nnunet_spine.jobs.workplace import Workplace
 
 __all__ = [
     "HERE",
@@ -29,6 +30,7 @@ __all__ = [
     "Processes",
     "Shard",
     "Store",
+    "Workplace",
     "choose_workers",
     "contents_of",
     "failure_of",

@@ -68,6 +68,8 @@ def run_jobs(
         if isinstance(outcome, Lost):
             outcome = Failure(left[index].case, f"its process {outcome.reason}", outcome.cure, transient=True)
         yield outcome
+    if store:
+        store.tidy()
 
 
 def _attempt(work: Callable[[J], R], store: Store | None, job: J) -> Done[R] | Failure | WriteError:
@@ -75,6 +77,7 @@ def _attempt(work: Callable[[J], R], store: Store | None, job: J) -> Done[R] | F
     inputs = {}
     try:
         if store:  # before the work: a file may change meanwhile, and is then found to be another
+            store.forget(job)
             inputs = {name: contents_of(path) for name, path in job.inputs().items()}
         outcome = Done(job.case, work(job), inputs)
     except WriteError as error:

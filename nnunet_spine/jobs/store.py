@@ -1,5 +1,6 @@
 """Finished cases on disk, one JSON file each."""
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable
@@ -7,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from nnunet_spine.errors import InputError
-from nnunet_spine.io.files import read_json, write_json
+from nnunet_spine.io.files import read_json, remove_left_over, write_json
 from nnunet_spine.jobs.contents import Contents, unchanged
 from nnunet_spine.jobs.outcome import Done, Failure
 
@@ -76,6 +77,15 @@ class Store:
         else:
             return
         write_json(self._path(job), content)
+
+    def forget(self, job: object) -> None:
+        """Remove a case's record before its files are made anew, which then are not of that record any more."""
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            self._path(job).unlink()
+
+    def tidy(self) -> None:
+        """Remove what killed runs left half written."""
+        remove_left_over(self.folder)
 
     def _path(self, job: object) -> Path:
         return self.folder / f"{job.case}.json"

@@ -1,22 +1,19 @@
 """evaluation.json -> report.html."""
 
 import difflib
-import multiprocessing
+import hashlib
 import shutil
-import signal
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from nnunet_spine import evaluation
 from nnunet_spine.errors import InputError
 from nnunet_spine.evaluation.record import FILE_NAME
 from nnunet_spine.io.files import atomic_path
+from nnunet_spine.jobs import HERE, WHOLE, Done, Executor, Failure, Shard, Workplace, joined, run_jobs
 from nnunet_spine.report import page
-from nnunet_spine.report.views import ViewJob, Views, make_views
+from nnunet_spine.report.views import ViewJob, Views, make_views, view_store
 
 TITLE = "Vertebrae in CT: evaluation"
 # Of a vertebra, as stored in the page: one list per vertebra in this order.
@@ -39,30 +36,32 @@ class ReportOptions:
         title: heading; None: the method's name, or a general one.
         viewers: how many of the most suspicious cases get slices and surfaces; None: all.
         cases: names of further cases that get them.
-        workers: processes.
     """
 
     title: str | None = None
     viewers: int | None = 12
     cases: tuple[str, ...] = ()
-    workers: int = 4
 
 
 @dataclass(frozen=True)
 class Report:
-    """A finished page.
+    """A page, or a part of the work for it.
 
     Attributes:
-        path: the file.
+        path: the file; not written yet where cases are missing.
         size_bytes: its size.
         viewers: number of cases with slices and surfaces.
         problems: case -> what could not be shown, as sentences.
+        failures: cases of this run that could not be drawn.
+        missing: number of cases left to other parts, or to a run that is still busy.
     """
 
     path: Path
-    size_bytes: int
-    viewers: int
-    problems: Mapping[str, tuple[str, ...]]
+    size_bytes: int = 0
+    viewers: int = 0
+    problems: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    failures: tuple[Failure, ...] = ()
+    missing: int = 0
 
 
 def build_report(
@@ -70,39 +69,72 @@ def build_report(
     path: str | Path,
     options: ReportOptions = ReportOptions(),
     *,
+    executor: Executor = HERE,
+    shard: Shard = WHOLE,
     progress: Callable[[Iterable, int], Iterable] = lambda items, total: items,
 ) -> Report:
     """Write a page that shows an evaluation; it appears when it is complete.
+
+    What is drawn waits in a hidden folder beside the page, for a run that goes on where another was stopped, and for
+    the parts of one page. A case that cannot be drawn is on the page without pictures.
 
     Args:
         source: evaluation.json, or its folder.
         path: HTML file to write.
         options: what it holds.
+        executor: what draws.
+        shard: the part of the cases to draw; the part that finds all others done writes the page.
         progress: wraps an iterator of known length.
 
     Raises:
-        InputError: not an evaluation, unknown case names, or a worker process was killed.
+        InputError: not an evaluation, unknown case names, or a page of something else is being written there.
         WriteError: the page cannot be written.
     """
     source, path = Path(source), Path(path)
     source = source / FILE_NAME if source.is_dir() else source
     content = evaluation.load(source)
     chosen = _with_viewer(content["cases"], options)
-    with atomic_path(path) as temporary, tempfile.TemporaryDirectory(prefix=".partial-", dir=path.parent) as folder:
-        jobs = [
-            ViewJob(index, entry, source.parent, Path(folder), entry["case"] in chosen)
-            for index, entry in enumerate(content["cases"])
-        ]
-        views = {view.index: view for view in progress(_views(jobs, options.workers), len(jobs))}
-        entries = [_case(entry, job, views[job.index]) for entry, job in zip(content["cases"], jobs, strict=True)]
+    place = Workplace(path.parent / f".partial-{path.name}", _identity(source, options))
+    store = view_store(place.folder)
+    jobs = [
+        ViewJob(index, entry, source, place.folder, entry["case"] in chosen)
+        for index, entry in enumerate(content["cases"])
+    ]
+    with place.entered():
+        # Those with viewers take longest: first, so that no worker is alone with one at the end.
+        mine = sorted(shard.of(jobs), key=lambda job: not job.viewer)
+        made = run_jobs(mine, make_views, executor=executor, store=store, peak_bytes=ViewJob.peak_bytes)
+        outcomes = {outcome.case: outcome for outcome in progress(made, len(mine))}
+        failures = tuple(outcome for outcome in outcomes.values() if isinstance(outcome, Failure))
+        if not shard.is_whole:
+            outcomes |= {outcome.case: outcome for outcome in joined(jobs, store)[0]}
+        missing = sum(job.case not in outcomes for job in jobs)
+        if missing:
+            return Report(path, failures=failures, missing=missing)
+        views = [_views(job, outcomes[job.case]) for job in jobs]
+        entries = [_case(entry, job, shown) for entry, job, shown in zip(content["cases"], jobs, views, strict=True)]
         viewers = sum(entry["viewer"] for entry in entries)
-        blobs = [views[job.index].blobs for job in jobs]
+        blobs = [shown.blobs for shown in views]
         if viewers:
-            blobs.insert(0, page.write_library(Path(folder)))
+            blobs.insert(0, page.write_library(place.folder))
         title = options.title or content.get("method") or TITLE
-        _write(temporary, page.frame(title, content["software"], _data(content, entries, title, source)), blobs)
+        with atomic_path(path) as temporary:
+            _write(temporary, page.frame(title, content["software"], _data(content, entries, title, source)), blobs)
+        if place.is_last() and not failures:
+            place.clear()
     problems = {entry["case"]: tuple(entry["problems"]) for entry in entries if entry["problems"]}
-    return Report(path, path.stat().st_size, viewers, problems)
+    return Report(path, path.stat().st_size, viewers, problems, failures)
+
+
+def _identity(source: Path, options: ReportOptions) -> dict[str, object]:
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    return {"evaluation": digest, **asdict(options), "cases": list(options.cases)}
+
+
+def _views(job: ViewJob, outcome: Done[Views] | Failure) -> Views:
+    if isinstance(outcome, Done):
+        return outcome.result
+    return Views(job.index, {}, (), False, (f"Not drawn: {outcome.message}.",))
 
 
 def _with_viewer(cases: Sequence[Mapping[str, object]], options: ReportOptions) -> set[str]:
@@ -150,30 +182,6 @@ def _rounded(value: object) -> object:
     if isinstance(value, Mapping):
         return {k: _rounded(v) for k, v in value.items()}
     return [_rounded(v) for v in value] if isinstance(value, list | tuple) else value
-
-
-def _views(jobs: Sequence[ViewJob], workers: int) -> Iterator[Views]:
-    if workers <= 1 or len(jobs) <= 1:
-        yield from map(make_views, jobs)
-        return
-    # Spawned, since forking a process with threads may hang.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context, initializer=_die_on_interrupt) as pool:
-        try:
-            # Those with viewers take longest: first, so that no worker is alone with one at the end.
-            futures = [pool.submit(make_views, job) for job in sorted(jobs, key=lambda job: not job.viewer)]
-            for future in as_completed(futures):
-                yield future.result()
-        except BrokenProcessPool as error:
-            cure = "use fewer processes (-np 1)"
-            raise InputError("a worker process was killed, probably for want of memory", cure) from error
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _die_on_interrupt() -> None:
-    """Ctrl-C ends workers at once and without a traceback; only the main process writes the page."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _write(path: Path, frame: tuple[str, str], blobs: Sequence[Mapping[str, Path]]) -> None:

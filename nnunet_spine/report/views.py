@@ -2,19 +2,24 @@
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from nnunet_spine import pictures
+from nnunet_spine import __version__, pictures
 from nnunet_spine.anatomy import BY_NNUNET_ID
 from nnunet_spine.errors import InputError
 from nnunet_spine.evaluation import CaseArrays, read_case, score_from_dict
+from nnunet_spine.io.files import atomic_path
+from nnunet_spine.io.masks import files_of, voxels_in
+from nnunet_spine.jobs import Contents, Store, unchanged
 from nnunet_spine.meshes import Mesh, deviation_meshes, vertebra_meshes
 from nnunet_spine.report import encode
 
 AIR_HU = -1000
+_BYTES_PER_VOXEL = 12  # CT, two label maps and what is resampled of them
 _FILES = {"image": "CT", "reference_mask": "reference mask", "prediction": "prediction"}
 
 
@@ -25,16 +30,35 @@ class ViewJob:
     Attributes:
         index: number of the case; part of its blobs' names.
         entry: of evaluation.json.
-        base: folder of evaluation.json.
+        evaluation: path of evaluation.json.
         folder: where blobs are put.
         viewer: whether slices and surfaces are wanted.
     """
 
     index: int
     entry: Mapping[str, object]
-    base: Path
+    evaluation: Path
     folder: Path
     viewer: bool
+
+    @property
+    def case(self) -> str:
+        return str(self.entry["case"])
+
+    @property
+    def base(self) -> Path:
+        return self.evaluation.parent
+
+    def inputs(self) -> dict[str, Path]:
+        files = {key: files_of(self.base / self.entry[key]) for key in _FILES if self.entry[key]}
+        return {f"{key} {number}": file for key, paths in files.items() for number, file in enumerate(paths)}
+
+    def settings(self) -> object:
+        return [__version__, self.index, self.entry, self.viewer]
+
+    def peak_bytes(self) -> float:
+        """Memory that drawing takes, at most."""
+        return float(_BYTES_PER_VOXEL * max((voxels_in(file) for file in self.inputs().values()), default=0))
 
 
 @dataclass(frozen=True)
@@ -91,6 +115,10 @@ def _read(job: ViewJob) -> tuple[CaseArrays | None, list[str]]:
             entry[key] = None
     if not entry["prediction"]:
         return None, problems
+    if changed := _changed(job):
+        # Pictures of the new file beside numbers of the old one would be worse than none.
+        problems += [f"The {word} has changed since the evaluation: evaluate again to see it." for word in changed]
+        return None, problems
     while True:
         try:
             return read_case(entry, job.base), problems
@@ -104,6 +132,18 @@ def _read(job: ViewJob) -> tuple[CaseArrays | None, list[str]]:
         if not entry["image"]:
             return None, problems
         entry["image"] = None
+
+
+def _changed(job: ViewJob) -> list[str]:
+    """Which of the files that were scored hold something else now."""
+    noted_ns = job.evaluation.stat().st_mtime_ns
+    then = job.entry.get("contents", {})
+    return [
+        word
+        for key, word in _FILES.items()
+        if key in then and job.entry[key]
+        if not unchanged(job.base / job.entry[key], Contents(**then[key]), noted_ns)
+    ]
 
 
 def _meshes(arrays: CaseArrays) -> dict[str, dict[str, Mesh]]:
@@ -129,5 +169,25 @@ def _write(job: ViewJob, blobs: Mapping[str, bytes]) -> dict[str, Path]:
     for name, content in blobs.items():
         blob = f"{name}-{job.index}"
         written[blob] = job.folder / blob
-        written[blob].write_bytes(base64.b64encode(content))
+        with atomic_path(written[blob]) as temporary:
+            temporary.write_bytes(base64.b64encode(content))
     return written
+
+
+def view_store(folder: Path) -> Store:
+    """Where the views of a page's cases wait for it."""
+    return Store(folder / "cases", encode=_encode, decode=partial(_decode, folder), complete=_is_there)
+
+
+def _encode(views: Views) -> dict:
+    return {**asdict(views), "blobs": list(views.blobs)}
+
+
+def _decode(folder: Path, content: dict) -> Views:
+    blobs = {name: folder / name for name in content["blobs"]}
+    sentences = {key: tuple(content[key]) for key in ("maps", "problems")}
+    return Views(**{**content, "blobs": blobs, **sentences})
+
+
+def _is_there(views: Views) -> bool:
+    return all(file.is_file() for file in views.blobs.values())
