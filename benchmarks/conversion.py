@@ -20,7 +20,7 @@ from nnunet_spine.anatomy import lookup_table
 from nnunet_spine.dataset_conversion.case import Choices
 from nnunet_spine.dataset_conversion.convert import Run, build, plan_conversion
 from nnunet_spine.dataset_conversion.target import Target
-from nnunet_spine.dataset_conversion.verse import find_scans
+from nnunet_spine.dataset_conversion.verse import CONVERTER, find_scans
 from nnunet_spine.phantom import PhantomOptions, draw_phantom
 
 SPACING_MM = (0.8, 0.8, 1.0)
@@ -38,16 +38,16 @@ def convert_usual(source: Path, folder: Path) -> None:
     for name in ("imagesTr", "labelsTr"):
         (folder / name).mkdir(parents=True)
     for scan in find_scans([source]).scans:
-        image = nib.as_closest_canonical(nib.load(scan.image))
+        image = nib.as_closest_canonical(nib.load(scan.image.path))
         nib.save(image, folder / "imagesTr" / f"{scan.case}_0000.nii.gz")
-        mask = nib.as_closest_canonical(nib.load(scan.mask))
+        mask = nib.as_closest_canonical(nib.load(scan.mask.path))
         labels = table[np.rint(np.asarray(mask.dataobj)).astype(np.uint8)]
         nib.save(nib.Nifti1Image(labels, mask.affine), folder / "labelsTr" / f"{scan.case}.nii.gz")
 
 
 def convert_ours(source: Path, raw: Path, *, verify: bool = False) -> None:
     """The whole command but its start, with one worker."""
-    plan = plan_conversion("verse", [source], Target(raw, 710, "VerSe"), Choices(verify=verify))
+    plan = plan_conversion(CONVERTER, [source], Target(raw, 710, "VerSe"), Choices(verify=verify))
     build(plan, Run(say=lambda line: None))
 
 

@@ -1,20 +1,19 @@
-"""Public data sets as nnU-Net raw datasets: one generator of cases per data set, one writer for all of them.
+"""Public data sets as nnU-Net raw datasets: one converter per data set, one writer for all of them.
 
-A converter is a module with `find_scans(sources, **choices) -> Found` (see `case.py`); listing it in `CONVERTERS` gives
-it a place on the command line and in the tests.
+A converter is a module with a `CONVERTER`, see `case`; listing the module in `MODULES` gives it a place on the command
+line and in the tests.
 """
 
 import importlib
-from types import ModuleType
+from typing import TYPE_CHECKING
 
-CONVERTERS: dict[str, str] = {"verse": "nnunet_spine.dataset_conversion.verse"}
-"""Name on the command line -> module."""
+if TYPE_CHECKING:
+    from nnunet_spine.dataset_conversion.case import Converter
+
+MODULES: tuple[str, ...] = ("nnunet_spine.dataset_conversion.verse",)
 
 
-def converter(name: str) -> ModuleType:
-    """Import the converter called `name`.
-
-    Raises:
-        KeyError: not in `CONVERTERS`.
-    """
-    return importlib.import_module(CONVERTERS[name])
+def converters() -> "dict[str, Converter]":
+    """All converters by the names they give themselves."""
+    found = [importlib.import_module(module).CONVERTER for module in MODULES]
+    return {converter.name: converter for converter in found}

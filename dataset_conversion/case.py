@@ -1,44 +1,56 @@
-"""What a generator of cases hands to the writer."""
+"""The contract between a data set and the writer: what a converter is, what it finds, and what the user chooses.
 
-from collections.abc import Mapping
+A converter is a module with a `CONVERTER` (see `Converter`). It finds scans and says where image, mask and landmarks of
+each come from; everything else (geometry, label values, splits, files, resuming) is the same for all data sets. Each of
+the three may be missing: what has no image or no mask is no training case, and serves prediction and evaluation.
+"""
+
+import argparse
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 
-from nnunet_spine.anatomy import BY_VERSE_ID
+from nnunet_spine.dataset_conversion.corrections import Correction
+from nnunet_spine.dataset_conversion.sources import ImageSource, LandmarkSource, MaskSource
 
 SPLITS = ("training", "validation", "test")
-
-VERSE_LABELS: dict[int, str] = {value: level.name for value, level in BY_VERSE_ID.items()}
-"""Mask value -> level name in VerSe masks; 26 and 27 (sacrum, coccyx) are defined there but never annotated."""
+LABEL_SETS = ("vertebrae", "regions", "spine")
+PARTS = ("image", "mask", "landmarks")
 
 
 @dataclass(frozen=True)
 class Scan:
-    """One CT series with its mask, wherever it comes from.
+    """One CT series with what is known about it, wherever it comes from.
 
     Attributes:
-        case: nnU-Net case identifier, unique in the dataset, without dots and spaces.
+        case: nnU-Net case identifier, unique in the dataset, of letters, digits, `-` and `_`.
         patient: grouping key: scans of one patient never come into different folds.
-        split: "training", "validation" or "test".
+        split: "training", "validation" or "test"; "" where the data set has no word on it: then the folder names in
+            `place` decide, or the user.
+        image, mask, landmarks: where they come from, see `sources`; None where there are none.
+        place: the folders that it lies in, as far as their names mean something.
+        other_places: the same of further copies or links, which must not name another split.
         cohort: where it comes from, e.g. "verse19".
         layout: how its source is laid out, e.g. "subject" or "miccai".
-        image: CT file.
-        mask: label file, or None where there is none (a bad case).
-        centroids: annotated points, or None.
-        labels: mask value -> level name.
-        flags: remarks of the generator, for the manifest.
+        flags: remarks of the converter, for the manifest.
     """
 
     case: str
     patient: str
-    split: str
-    cohort: str
-    layout: str
-    image: Path
-    mask: Path | None
-    centroids: Path | None = None
-    labels: Mapping[int, str] = field(default_factory=lambda: VERSE_LABELS)
+    split: str = ""
+    image: ImageSource | None = None
+    mask: MaskSource | None = None
+    landmarks: LandmarkSource | None = None
+    place: PurePath = field(default_factory=PurePath)
+    other_places: tuple[PurePath, ...] = ()
+    cohort: str = ""
+    layout: str = ""
     flags: tuple[str, ...] = ()
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All that it is read from."""
+        return tuple(p for source in (self.image, self.mask, self.landmarks) if source for p in source.files)
 
 
 @dataclass(frozen=True)
@@ -48,6 +60,8 @@ class Choices:
     Attributes:
         label_set: "vertebrae", "regions" or "spine".
         min_volume_mm3: labels below this in total are noise and removed; smaller pieces of a label are reported.
+        min_unlisted_mm3: labels below this that the scan's landmark file does not list are noise, too: no whole
+            vertebra is smaller than 2,000 mm3, and the annotators listed those that they labelled.
         remove_islands: also remove these pieces.
         drop_labels: mask values turned into background at once.
         resample: resample masks whose shape differs from the image's.
@@ -57,6 +71,7 @@ class Choices:
 
     label_set: str = "vertebrae"
     min_volume_mm3: float = 100.0
+    min_unlisted_mm3: float = 2000.0
     remove_islands: bool = False
     drop_labels: tuple[int, ...] = ()
     resample: bool = False
@@ -77,14 +92,48 @@ class Problem:
 
 @dataclass(frozen=True)
 class Found:
-    """The result of a generator.
+    """What a converter found below the sources.
 
     Attributes:
-        scans: usable so far, sorted by case; their files are not opened yet.
+        scans: usable so far, each case once; their files are not opened yet.
         problems: what looks like a case but is not complete.
         remarks: sentences for the report.
+        left_out: files that look like data and are part of no scan.
     """
 
     scans: tuple[Scan, ...]
     problems: tuple[Problem, ...] = ()
     remarks: tuple[str, ...] = ()
+    left_out: tuple[Path, ...] = ()
+
+
+def _no_arguments(parser: argparse._ActionsContainer) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Converter:
+    """A data set: its name, its own options, how its scans are found, and what they can give.
+
+    Attributes:
+        name: on the command line.
+        title: for people, e.g. "VerSe'19 and VerSe'20".
+        dataset_name: of the nnU-Net dataset where the user gives none; regions and spine are appended.
+        licence, reference: for dataset.json.
+        find: `find(sources, **options) -> Found`; reads names and tables, and opens no image.
+        add_arguments: adds the converter's own options; those left at their default are not passed to `find`.
+        gives: what its scans may have, of "image", "mask", "landmarks".
+        label_sets: what masks can be converted to.
+        corrections: lists of label corrections that users choose by name, by case or patient.
+    """
+
+    name: str
+    title: str
+    dataset_name: str
+    licence: str
+    reference: str
+    find: Callable[..., Found]
+    add_arguments: Callable[[argparse._ActionsContainer], None] = _no_arguments
+    gives: frozenset[str] = frozenset(PARTS)
+    label_sets: tuple[str, ...] = LABEL_SETS
+    corrections: Mapping[str, Mapping[str, Correction]] = field(default_factory=dict)

@@ -1,12 +1,14 @@
 """Label values of a mask against the table of its data set: unknown ones, noise, islands."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from nnunet_spine.dataset_conversion.case import Choices, Scan
-from nnunet_spine.dataset_conversion.masks import UNLISTED_VOLUME_MM3, Mask, small_pieces, voxel_mm3
+from nnunet_spine.dataset_conversion.case import Choices
+from nnunet_spine.dataset_conversion.masks import Mask, small_pieces, voxel_mm3
+from nnunet_spine.dataset_conversion.sources import OpenMask
 from nnunet_spine.errors import InputError
 from nnunet_spine.geometry import bounding_box
-from nnunet_spine.io.streams import VolumeInfo
 
 
 @dataclass
@@ -29,28 +31,41 @@ def drop_labels(mask: Mask, values: tuple[int, ...]) -> None:
 
 def clean_labels(
     mask: Mask,
-    extents: dict[int, tuple[int, tuple[slice, slice, slice]]],
-    scan: Scan,
-    image: VolumeInfo,
+    extents: Mapping[int, tuple[int, tuple[slice, slice, slice]]],
+    source: OpenMask,
+    path: Path,
     choices: Choices,
-    listed: set[int],
+    listed: frozenset[str],
 ) -> Labels:
-    """Refuse unknown labels, remove noise, report islands."""
-    if unknown := sorted(set(extents) - set(scan.labels)):
+    """Refuse unknown labels, remove noise, report islands.
+
+    Args:
+        mask: changed in place.
+        extents: of its labels, see `label_extents`.
+        source: grid and names of the values.
+        path: for messages.
+        listed: levels that the scan's landmark file lists; empty where there is none.
+
+    Raises:
+        InputError: a value without a name, or two values of one level.
+    """
+    if unknown := sorted(set(extents) - set(source.names)):
         raise InputError(
             f"unknown label {', '.join(map(str, unknown))} ({', '.join(str(extents[v][0]) for v in unknown)} voxels)",
             f"correct the mask, or drop the label with --drop-labels {' '.join(map(str, unknown))}",
-            scan.mask,
+            path,
         )
-    size = voxel_mm3(image.affine)
+    size = voxel_mm3(source.grid.affine)
     labels = Labels({}, {})
     for value, (count, box) in extents.items():
-        name, volume = scan.labels[value], count * size
-        limit = max(choices.min_volume_mm3, UNLISTED_VOLUME_MM3) if listed and value not in listed else 0
+        name, volume = source.names[value], count * size
+        if name in labels.values:
+            raise InputError(f"two values for {name}: {labels.values[name]} and {value}", "correct the mask", path)
+        limit = max(choices.min_volume_mm3, choices.min_unlisted_mm3) if listed and name not in listed else 0
         one = mask.array[box] == value
         if volume < choices.min_volume_mm3 or (choices.min_volume_mm3 > 0 and volume < limit):
             mask.array[box][one] = 0
-            why = "" if volume < choices.min_volume_mm3 else ", not in the centroid file"
+            why = "" if volume < choices.min_volume_mm3 else f", not in the centroid file and below {limit:g} mm3"
             labels.islands.append(f"{name} removed ({volume:.3g} mm3{why})")
             continue
         pieces, found = small_pieces(one, size, choices.min_volume_mm3)

@@ -1,17 +1,17 @@
 """Run a conversion: find, check, write, report."""
 
-import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from nnunet_spine import __version__
-from nnunet_spine.dataset_conversion import converter
-from nnunet_spine.dataset_conversion.case import Choices, Found, Problem, Scan
+from nnunet_spine.dataset_conversion.case import Choices, Converter, Problem, Scan
 from nnunet_spine.dataset_conversion.corrections import Correction, read_corrections
 from nnunet_spine.dataset_conversion.dataset_json import dataset_json
+from nnunet_spine.dataset_conversion.fingerprint import digest, plain
 from nnunet_spine.dataset_conversion.manifest import manifest_text, problem_lines, read_manifest, report_lines
 from nnunet_spine.dataset_conversion.prepare import FORMAT, Job, Record
+from nnunet_spine.dataset_conversion.split_names import SplitRules, assign_splits, patients_in_several_splits
 from nnunet_spine.dataset_conversion.splits import folds_of_parts, splits_for
 from nnunet_spine.dataset_conversion.target import RECEIPT, Target, is_finished
 from nnunet_spine.dataset_conversion.writer import (
@@ -78,49 +78,80 @@ class Plan:
     unit: str = "scan"
 
 
+@dataclass(frozen=True)
+class Request:
+    """What the user says about a data set beside how cases are prepared.
+
+    Attributes:
+        options: the converter's own.
+        splits: of scans whose split is not known, or to be another.
+        folds: "official" or a number.
+        corrections: name of a list that the converter knows, or a CSV file.
+    """
+
+    options: Mapping[str, object] = field(default_factory=dict)
+    splits: SplitRules = field(default_factory=SplitRules)
+    folds: str = "official"
+    corrections: str | Path | None = None
+
+
 def plan_conversion(
-    name: str,
+    converter: Converter,
     sources: Sequence[str | Path],
     target: Target,
-    choices: Choices,
-    *,
-    prefer: str = "auto",
-    folds: str = "official",
-    corrections: str | Path | None = None,
+    choices: Choices | None = None,
+    request: Request | None = None,
 ) -> Plan:
     """Find the cases of a data set.
 
     Args:
-        name: converter, a key of `CONVERTERS`.
+        converter: of the data set.
         sources: folders with the data; only read.
 
     Raises:
-        InputError: nothing found, or an unreadable correction list.
+        InputError: nothing found, scans of unknown split, or an unreadable correction list.
     """
-    module = converter(name)
-    found: Found = module.find_scans(sources, prefer=prefer)
-    table = read_corrections(corrections)
-    jobs = [Job(scan, choices, table.get(scan.case) or table.get(scan.patient)) for scan in found.scans]
+    choices, request = choices or Choices(), request or Request()
+    found = converter.find(sources, **request.options)
+    scans = assign_splits(found.scans, request.splits)
+    corrections = read_corrections(request.corrections, converter.corrections)
+    table = corrections.by_case
+    jobs = [Job(scan, choices, table.get(scan.case) or table.get(scan.patient)) for scan in scans]
     used = {job.case for job in jobs} | {job.scan.patient for job in jobs}
-    unused = sorted(set(table) - used) if str(corrections).lower() != "veridah" else []
-    remarks = [*found.remarks, *(f"correction for {key}: no such case" for key in unused)]
+    unused = sorted(set(table) - used) if corrections.complete else []
+    remarks = [
+        *found.remarks,
+        *patients_in_several_splits(scans),
+        *(f"correction for {key}: no such case" for key in unused),
+        *_left_out_remark(found.left_out),
+    ]
     identity = {
-        "converter": name,
+        "converter": converter.name,
         "format": FORMAT,
         **{key: value for key, value in asdict(choices).items() if key not in ("copy", "verify")},
         "drop_labels": list(choices.drop_labels),
-        "folds": folds,
-        "corrections": _digest(sorted((k, _correction_text(v)) for k, v in table.items())) if table else "",
-        "source_files": _digest([_fingerprint(scan) for scan in found.scans] + [str(p.case) for p in found.problems]),
+        "options": {key: plain(value) for key, value in request.options.items()},
+        "folds": request.folds,
+        "corrections": digest(sorted((k, _correction_text(v)) for k, v in table.items())) if table else "",
+        "source_files": digest([_fingerprint(scan) for scan in scans] + [str(p.case) for p in found.problems]),
     }
 
     def describe(records: Sequence[Record]) -> dict[str, object]:
         n_training = sum(record.split != "test" for record in records)
-        texts = {"licence": module.LICENCE, "reference": module.REFERENCE}
+        texts = {"licence": converter.licence, "reference": converter.reference}
         return dataset_json(choices.label_set, n_training, name=target.name, **texts)
 
     places = [str(Path(source).resolve()) for source in sources]
-    return Plan(target, jobs, identity, describe, folds, problems=found.problems, remarks=remarks, sources=places)
+    return Plan(
+        target, jobs, identity, describe, request.folds, problems=found.problems, remarks=remarks, sources=places
+    )
+
+
+def _left_out_remark(paths: Sequence[Path]) -> list[str]:
+    if not paths:
+        return []
+    shown = ", ".join(path.name for path in paths[:3]) + ", ..." * (len(paths) > 3)
+    return [f"{len(paths)} file{'s' * (len(paths) > 1)} with other names left out, e.g. {shown}, in {paths[0].parent}"]
 
 
 def build(plan: Plan, run: Run) -> int:
@@ -179,7 +210,9 @@ def _report(
         )
     training = {r.case: (r.patient, r.split) for r in records if r.split != "test"}
     if not training:
-        raise InputError("no training case", "check the sources")
+        if not records or any(record.row.get("mask", True) for record in records):
+            raise InputError("no training case", "check the sources, or say which scans are with --split")
+        return [], "no masks, so no training cases: for prediction and evaluation only"
     if plan.splits_from is None:
         return splits_for(training, plan.folds)
     path = plan.splits_from / "splits_final.json"
@@ -221,14 +254,9 @@ def _write_top_level(
 
 def _fingerprint(scan: Scan) -> str:
     """Names and sizes, not folders: data may be moved."""
-    paths = [path for path in (scan.image, scan.mask, scan.centroids) if path]
-    sizes = " ".join(f"{path.name}:{path.stat().st_size if path.exists() else 'missing'}" for path in paths)
+    sizes = " ".join(f"{path.name}:{path.stat().st_size if path.exists() else 'missing'}" for path in scan.files)
     return f"{scan.case} {scan.patient} {scan.split} {sizes}"
 
 
 def _correction_text(correction: Correction) -> str:
     return f"{sorted(correction.names.items())} {correction.sequence}"
-
-
-def _digest(lines: Sequence[object]) -> str:
-    return hashlib.sha256("\n".join(map(str, lines)).encode()).hexdigest()[:16]

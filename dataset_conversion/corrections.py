@@ -1,7 +1,7 @@
 """Label corrections: levels that later work found to be named wrongly."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,33 +19,36 @@ class Correction:
     Attributes:
         names: level name -> right name.
         sequence: all level names from head to foot; empty where only single levels change.
+        where_present: levels of `names` that a scan lacks are nothing to remark on.
     """
 
     names: Mapping[str, str] = field(default_factory=dict)
     sequence: tuple[str, ...] = ()
+    where_present: bool = False
 
 
-def _veridah() -> dict[str, Correction]:
-    shifted = ["L1", "L2", "L3", "L4", "L5", "L6"]
-    names = dict(zip(shifted, ["T13", *shifted], strict=False))
-    patients = (509, 512, 513, 557, 576, 587, 593, 599, 613, 620, 623, 765)
-    ends = {559: ("C3", "L4"), 606: ("C6", "L5"), 642: ("C6", "L6")}
-    whole = {f"verse{n}": Correction(sequence=_span(*pair)) for n, pair in ends.items()}
-    return {**{f"verse{n}": Correction(names) for n in patients}, **whole}
-
-
-def _span(first: str, last: str) -> tuple[str, ...]:
-    """Levels from first to last without T13."""
+def span(first: str, last: str) -> tuple[str, ...]:
+    """Level names from first to last without T13."""
     return tuple(n for n in NAMES[NAMES.index(first) : NAMES.index(last) + 1] if n != "T13")
 
 
-VERIDAH: dict[str, Correction] = _veridah()
-"""Enumerations of VerSe'20 disputed by Möller et al. 2026 (VERIDAH, arXiv:2601.14066): L1 is T13 and all lower levels
-move up by one in twelve patients; three are named anew from head to foot."""
+@dataclass(frozen=True)
+class CorrectionList:
+    """Corrections of a data set.
+
+    Attributes:
+        by_case: case or patient -> correction.
+        complete: whether each of them must find its case.
+    """
+
+    by_case: Mapping[str, Correction] = field(default_factory=dict)
+    complete: bool = True
 
 
-def read_corrections(choice: str | Path | None) -> dict[str, Correction]:
-    """Corrections by case or patient: "veridah", a CSV file with lines `case,from,to`, or None for none.
+def read_corrections(
+    choice: str | Path | None, known: Mapping[str, Mapping[str, Correction]] | None = None
+) -> CorrectionList:
+    """A list of corrections: a known one by its name, a CSV file with lines `case,from,to`, or None for none.
 
     Levels are names or VerSe ids; `from` may be `*` with `to` a span such as `C3-L4`, or a list `T11 T12 T13 L1`.
 
@@ -53,9 +56,9 @@ def read_corrections(choice: str | Path | None) -> dict[str, Correction]:
         InputError: unreadable, or a line that says nothing sensible.
     """
     if choice is None:
-        return {}
-    if str(choice).lower() == "veridah":
-        return VERIDAH
+        return CorrectionList()
+    if str(choice).lower() in (known or {}):
+        return CorrectionList(known[str(choice).lower()], complete=False)
     names: dict[str, dict[str, str]] = {}
     out: dict[str, Correction] = {}
     for number, row in read_rows(choice):
@@ -71,7 +74,7 @@ def read_corrections(choice: str | Path | None) -> dict[str, Correction]:
             raise InputError(f"line {number}: {','.join(row)}", _CURE, choice) from None
     if both := sorted(set(out) & set(names)):
         raise InputError(f"{both[0]} has single levels and a whole sequence", "keep one of them", choice)
-    return {**out, **{case: Correction(steps) for case, steps in names.items()}}
+    return CorrectionList({**out, **{case: Correction(steps) for case, steps in names.items()}})
 
 
 def _level(text: str) -> str:
@@ -82,9 +85,9 @@ def _sequence(text: str) -> tuple[str, ...]:
     parts = [part for part in re.split(r"[\s;]+", text) if part]
     if len(parts) == 1 and "-" in parts[0]:
         first, last = (_level(part) for part in parts[0].split("-"))
-        if not (span := _span(first, last)):
+        if not (levels := span(first, last)):
             raise ValueError("empty span")
-        return span
+        return levels
     levels = tuple(_level(part) for part in parts)
     if len(set(levels)) != len(levels):
         raise ValueError("a level twice")
@@ -113,3 +116,10 @@ def corrected_names(correction: Correction, height_mm: Mapping[str, float]) -> d
     if len(set(renamed.values())) != len(renamed):
         raise InputError("the correction gives two levels one name", "correct the list")
     return renamed
+
+
+def unused_levels(correction: Correction, present: Iterable[str]) -> list[str]:
+    """What a correction says of levels that a scan lacks, e.g. ["L6 to L5"]."""
+    if correction.where_present:
+        return []
+    return [f"{old} to {new}" for old, new in correction.names.items() if old not in set(present)]

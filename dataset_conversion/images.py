@@ -1,82 +1,108 @@
-"""The CT itself: checked by its header; linked, or rewritten without touching voxels where nnU-Net needs it."""
+"""Where images come from: NIfTI, which nnU-Net gets as a link; MetaImage and NRRD; values that are not yet HU.
 
-import gzip
+What decodes voxels is imported when an image is opened, so that the command line knows its converters at once.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-
+from nnunet_spine.dataset_conversion.source_files import data_files
+from nnunet_spine.dataset_conversion.sources import Grid, ImageSource, OpenImage
 from nnunet_spine.errors import InputError
-from nnunet_spine.geometry import axis_codes, spacing_mm
-from nnunet_spine.io.files import atomic_path, link_or_copy
-from nnunet_spine.io.streams import VolumeInfo, check_complete, decompressed, has_nan, volume_info
 
-_GZIP_LEVEL = 3
+if TYPE_CHECKING:
+    import numpy as np
 
 
-def read_image(path: Path, *, verify: bool = False) -> tuple[VolumeInfo, list[str]]:
-    """Check a CT without decoding it, where that is possible.
+@dataclass(frozen=True)
+class NiftiFile:
+    """A CT as NIfTI in Hounsfield units: nnU-Net gets a link to it."""
 
-    Integer voxels cannot be NaN; files with floating-point voxels are decoded once to look for it.
+    path: Path
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return (self.path,)
+
+    def open(self, *, verify: bool = False) -> OpenImage:
+        from nnunet_spine.dataset_conversion.nifti import place_image, read_image
+        from nnunet_spine.io.files import read_nifti
+
+        info, flags = read_image(self.path, verify=verify)
+        return OpenImage(
+            Grid(info.shape, info.affine),
+            tuple(flags),
+            lambda path, copy: place_image(info, path, copy=copy),
+            lambda: read_nifti(self.path)[0],
+        )
+
+
+@dataclass(frozen=True)
+class ItkFile:
+    """A CT as MetaImage or NRRD, of one file or of a header and its data; nnU-Net gets it as NIfTI."""
+
+    path: Path
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return (self.path, *data_files(self.path))
+
+    def open(self, *, verify: bool = False) -> OpenImage:
+        from nnunet_spine.io.itk import read_itk
+
+        volume = read_itk(self.path)
+        return written_image(volume.array, volume.affine, (), self.path, keep=volume)
+
+
+@dataclass(frozen=True)
+class ChangedImage:
+    """A CT whose values are no Hounsfield units as they are stored; nnU-Net gets the changed ones.
+
+    Attributes:
+        source: where they come from.
+        change: voxels -> voxels in HU, and a remark with the evidence ("" where nothing was changed); picklable.
+    """
+
+    source: ImageSource
+    change: "Callable[[np.ndarray], tuple[np.ndarray, str]]"
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return self.source.files
+
+    def open(self, *, verify: bool = False) -> OpenImage:
+        image = self.source.open(verify=verify)
+        voxels, remark = self.change(image.voxels())
+        if not remark:
+            return image
+        return written_image(voxels, image.grid.affine, (*image.flags, remark), self.files[0])
+
+
+def written_image(
+    voxels: "np.ndarray", affine: "np.ndarray", flags: tuple[str, ...], path: Path, *, keep: object = None
+) -> OpenImage:
+    """An image that has been decoded, and will be written as NIfTI.
 
     Args:
-        verify: decompress the whole file and check its checksum.
-
-    Returns:
-        Its header facts, and flags for the manifest.
+        voxels: 3-D, HU.
+        affine: voxel index -> world RAS mm.
+        path: where it comes from, for messages.
+        keep: whatever must live as long as the voxels.
 
     Raises:
-        InputError: not 3-D, truncated, damaged, NaN, or no usable geometry.
+        InputError: NaN or infinite voxels.
     """
-    info = volume_info(path)
-    check_complete(info, thorough=verify)
-    if has_nan(info):
+    import numpy as np
+
+    from nnunet_spine.io.files import write_nifti
+
+    if voxels.dtype.kind == "f" and not np.isfinite(voxels).all():
         raise InputError("NaN or infinite voxels in the image", "replace them, e.g. by -1024 HU", path)
-    flags = []
-    if info.header["sform_code"] == 0:
-        flags.append("no sform, qform used" if info.header["qform_code"] > 0 else "no sform and no qform in the header")
-    if reason := needs_rewriting(info):
-        flags.append(f"image rewritten: {reason}")
-    return info, flags
 
+    def place(target: Path, copy: bool, _keep: object = keep) -> str:
+        write_nifti(target, voxels, affine)
+        return "rewritten"
 
-def needs_rewriting(info: VolumeInfo) -> str:
-    """Why nnU-Net's reader could not take the file as it is; "" where it can."""
-    if not info.compressed:
-        return "not compressed"
-    if len(info.header.get_data_shape()) != 3:
-        return "trailing axes of length 1"
-    # The reader takes the spacing of RAS images from pixdim and of all others from the affine.
-    if axis_codes(info.affine) == "RAS" and not np.allclose(info.header.get_zooms()[:3], spacing_mm(info.affine)):
-        return "voxel size differs from the affine"
-    return ""
-
-
-def place_image(info: VolumeInfo, path: Path, *, copy: bool = False) -> str:
-    """Put a CT under its new name: linked, or rewritten with a repaired header and the same stored voxels.
-
-    Returns:
-        "hardlink", "symlink", "copy" or "rewritten".
-
-    Raises:
-        WriteError: nothing could be written.
-    """
-    if not needs_rewriting(info):
-        return link_or_copy(info.path, path, copy=copy)
-    header = info.header.copy()
-    header.extensions = type(header.extensions)()
-    header.set_data_shape(info.shape)
-    header.set_data_offset(0)
-    header.set_slope_inter(*(info.scaling or (1.0, 0.0)))
-    header.set_sform(info.affine, code=int(info.header["sform_code"]) or 2)
-    header.set_qform(info.affine, code=int(info.header["qform_code"]), strip_shears=True)
-    with (
-        atomic_path(path) as temporary,
-        temporary.open("wb") as raw,
-        gzip.GzipFile("", "wb", _GZIP_LEVEL, raw, mtime=0) as out,  # no name, no time: the same bytes every time
-    ):
-        header.write_to(out)
-        position = 0
-        for piece in decompressed(info.path):
-            out.write(piece[max(0, info.offset_bytes - position) : max(0, info.expected_bytes - position)])
-            position += len(piece)
-    return "rewritten"
+    return OpenImage(Grid(voxels.shape, affine), flags, place, lambda: voxels)

@@ -29,7 +29,7 @@ def report_lines(records: Sequence[Record], remarks: Iterable[str] = (), unit: s
     cohorts = Counter(f"{record.row['cohort']} {record.row['layout']}".strip() for record in records)
     yield f"{len(records)} {unit}s of {patients} patients: " + ", ".join(f"{counts[s]} {s}" for s in SPLITS)
     yield "from " + ", ".join(f"{name} {n}" for name, n in sorted(cohorts.items()))
-    orientations = Counter(record.row["orientation"] for record in records)
+    orientations = Counter(record.row["orientation"] or "unknown" for record in records)
     yield "orientations: " + ", ".join(f"{codes} {n}" for codes, n in orientations.most_common())
     yield from remarks
     for record in records:
@@ -50,7 +50,17 @@ def read_manifest(path: str | Path) -> list[dict[str, str]]:
     Raises:
         InputError: missing or without cases.
     """
-    rows = read_records(path, ("case",))
+    path = Path(path)
+    if not path.is_file():
+        raise InputError("no such file", "convert the dataset again", path)
+    # As it was written: names of files may hold any bytes. A spreadsheet may have saved it in another encoding since.
+    try:
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except csv.Error:
+        rows = []
+    if not rows or "case" not in rows[0]:
+        rows = read_records(path, ("case",))
     if not rows:
         raise InputError("no cases in the manifest", "convert the dataset again", path)
     return rows

@@ -7,13 +7,10 @@ import cc3d
 import nibabel as nib
 import numpy as np
 
+from nnunet_spine.dataset_conversion.sources import Grid
 from nnunet_spine.errors import InputError
 from nnunet_spine.geometry import axis_codes, bounding_box, corner_distance_mm, resample_nearest, spacing_mm
 from nnunet_spine.io.masks import GRID_TOLERANCE_MM, MaskFile
-from nnunet_spine.io.streams import VolumeInfo
-
-UNLISTED_VOLUME_MM3 = 2000.0
-"""No whole vertebra is smaller; a label below this that the annotators did not list is noise."""
 
 
 @dataclass
@@ -36,7 +33,7 @@ class Mask:
         return self.array[self.box] if self.box else self.array[:0, :0, :0]
 
 
-def fit_to_image(stored: MaskFile, image: VolumeInfo, *, resample: bool = False) -> Mask:
+def fit_to_image(stored: MaskFile, image: Grid, *, resample: bool = False) -> Mask:
     """Bring a mask to the grid of its image.
 
     Affines that agree within 0.1 mm at every corner are taken as equal. Otherwise axes are permuted and flipped where
@@ -71,7 +68,7 @@ def fit_to_image(stored: MaskFile, image: VolumeInfo, *, resample: bool = False)
     return Mask(moved, [*flags, f"mask resampled, corners {distance:.3g} mm apart, {codes}"])
 
 
-def _turned(stored: MaskFile, image: VolumeInfo) -> np.ndarray | None:
+def _turned(stored: MaskFile, image: Grid) -> np.ndarray | None:
     """The mask with permuted and flipped axes where these give exactly the image's grid."""
     steps = nib.orientations.ornt_transform(nib.io_orientation(stored.affine), nib.io_orientation(image.affine))
     affine = stored.affine @ nib.orientations.inv_ornt_aff(steps, stored.labels.shape)
@@ -81,7 +78,7 @@ def _turned(stored: MaskFile, image: VolumeInfo) -> np.ndarray | None:
     return np.asfortranarray(turned)
 
 
-def _require_kept(stored: MaskFile, moved: np.ndarray, image: VolumeInfo) -> None:
+def _require_kept(stored: MaskFile, moved: np.ndarray, image: Grid) -> None:
     before, after = (
         np.count_nonzero(array) * voxel_mm3(affine)
         for array, affine in ((stored.labels, stored.affine), (moved, image.affine))

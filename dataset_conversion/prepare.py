@@ -2,31 +2,24 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from nnunet_spine import centroids
-from nnunet_spine.anatomy import BY_NAME, lookup_table, sort_cranio_caudal
+from nnunet_spine.anatomy import BY_NAME, NAMES, lookup_table, sort_cranio_caudal
 from nnunet_spine.dataset_conversion.case import Choices, Scan
 from nnunet_spine.dataset_conversion.cleaning import Labels, clean_labels, drop_labels
-from nnunet_spine.dataset_conversion.corrections import Correction, corrected_names
-from nnunet_spine.dataset_conversion.images import place_image, read_image
-from nnunet_spine.dataset_conversion.masks import (
-    Mask,
-    fit_to_image,
-    label_extents,
-    rename_labels,
-    spacing_text,
-)
+from nnunet_spine.dataset_conversion.corrections import Correction, corrected_names, unused_levels
+from nnunet_spine.dataset_conversion.fingerprint import plain
+from nnunet_spine.dataset_conversion.masks import Mask, label_extents, rename_labels, spacing_text
+from nnunet_spine.dataset_conversion.sources import Grid, ImageSource, Landmarks, LandmarkSource, MaskSource, OpenMask
 from nnunet_spine.errors import InputError
 from nnunet_spine.geometry import axis_codes
-from nnunet_spine.io import centroid_files
 from nnunet_spine.io.files import write_json
 from nnunet_spine.io.label_tables import write_mask
-from nnunet_spine.io.masks import read_mask
-from nnunet_spine.io.streams import VolumeInfo
 
-FORMAT = 2
+FORMAT = 3
 """Raise when the same input and options give other files: unfinished work of an older version is then done again."""
 
 LABEL_KINDS = {"vertebrae": "nnunet", "regions": "regions", "spine": "spine"}
@@ -47,10 +40,9 @@ class Job:
 
     def signature(self) -> str:
         """Changes whenever a source file or a choice does."""
-        paths = [p for p in (self.scan.image, self.scan.mask, self.scan.centroids) if p]
-        stats = [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in paths if p.exists()]
-        content = [FORMAT, asdict(self.choices), asdict(self.scan), asdict(self.correction or Correction()), stats]
-        return hashlib.sha256(json.dumps(content, default=str, sort_keys=True).encode()).hexdigest()
+        stats = [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in self.scan.files if p.exists()]
+        content = [FORMAT, plain(self.choices), plain(self.scan), plain(self.correction), stats]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def run(self, folder: Path | None) -> "tuple[Record, ...]":
         return (prepare(self.scan, self.choices, self.correction, folder),)
@@ -74,7 +66,9 @@ class Record:
 
 
 def prepare(scan: Scan, choices: Choices, correction: Correction | None, folder: Path | None) -> Record:
-    """Check one scan and write its image, mask and centroids.
+    """Check one scan and write what there is of its image, mask and centroids.
+
+    Without an image or without a mask it is no training case: it serves prediction and evaluation, with the test scans.
 
     Args:
         folder: the dataset folder, or None to check only.
@@ -83,95 +77,136 @@ def prepare(scan: Scan, choices: Choices, correction: Correction | None, folder:
         InputError: the scan cannot be used.
         WriteError: the target cannot be written.
     """
-    image, image_flags = read_image(scan.image, verify=choices.verify)
-    mask = fit_to_image(read_mask(scan.mask), image, resample=choices.resample)
-    flags = [*scan.flags, *image_flags, *mask.flags]
-    drop_labels(mask, choices.drop_labels)
-    listed, annotation_error = _listed(scan)
-    before = label_extents(mask)
-    labels = clean_labels(mask, before, scan, image, choices, listed)
-    if not labels.values:
-        flags.append("no label in the mask")
-    measured = centroids.measure(
-        mask.array,
-        image.affine,
-        {labels.values[name]: box for name, box in labels.boxes.items()},
-        without_body={labels.values[name] for name in ("C1",) if name in labels.values},
-    )
-    annotation, remark = _annotation(scan, mask, image, measured, annotation_error)
-    flags += remark
-    if listed:
-        names = {scan.labels[v] for v in listed if v in scan.labels}
-        flags += [f"{name} has a centroid and no label" for name in sort_cranio_caudal(names - set(labels.values))]
-        flags += [f"{name} has a label and no centroid" for name in sort_cranio_caudal(set(labels.values) - names)]
-    renamed = _renamed(correction, labels, measured)
+    image = scan.image.open(verify=choices.verify) if scan.image else None
+    flags = [*scan.flags, *(image.flags if image else ())]
+    opened, bones = None, _Vertebrae()
+    listed, damage = _listed(scan)
+    if scan.mask:
+        opened = scan.mask.read(image.grid if image else None, resample=choices.resample)
+        bones = _vertebrae_of_mask(opened, scan.mask.files[0], choices, listed)
+        flags += bones.flags
+    grid = image.grid if image else opened.grid if opened else None
+    landmarks, remarks = _landmarks(scan, grid, opened, bones, damage)
+    flags += remarks
+    if not (scan.image and scan.mask):
+        missing = "image" if scan.mask else "mask" if scan.image else "image and no mask"
+        flags.append(f"no {missing}: for prediction and evaluation only")
+    heights = {name: point.mask_mm[2] for name, point in bones.measured.items()}
+    if not scan.mask:
+        heights = {name: point[2] for name, point in landmarks.points_mm.items() if name in BY_NAME}
+    renamed = {name: name for name in heights}
+    if correction:
+        renamed = corrected_names(correction, heights)
+        flags += [f"correction without effect, no such level: {step}" for step in unused_levels(correction, heights)]
     if any(old != new for old, new in renamed.items()):
         flags.append("levels corrected")
-    table = {labels.values[old]: _target_value(new, choices.label_set) for old, new in renamed.items()}
-    rename_labels(mask, table)
+    table = {bones.labels.values[old]: _target_value(new, choices.label_set) for old, new in renamed.items() if opened}
+    if opened:
+        rename_labels(bones.mask, table)
     after = sort_cranio_caudal(renamed.values()) if choices.label_set == "vertebrae" else sorted(set(table.values()))
+    split = scan.split if scan.image and scan.mask else "test"
     row = {
         "case": scan.case,
         "patient": scan.patient,
-        "split": scan.split,
+        "split": split,
         "cohort": scan.cohort,
         "layout": scan.layout,
-        "image": str(scan.image),
-        "mask": str(scan.mask),
-        "centroids": str(scan.centroids or ""),
-        "labels_before": " ".join(str(v) for v in sorted(before)),
+        "image": _first(scan.image),
+        "mask": _first(scan.mask),
+        "centroids": _first(scan.landmarks),
+        "labels_before": " ".join(str(v) for v in bones.before),
         "labels_after": " ".join(str(v) for v in after),
-        "orientation": axis_codes(image.affine),
-        "spacing_mm": spacing_text(image.affine),
-        "shape": "x".join(str(n) for n in image.shape),
+        "orientation": axis_codes(grid.affine) if grid else "",
+        "spacing_mm": spacing_text(grid.affine) if grid else "",
+        "shape": "x".join(str(n) for n in grid.shape) if grid else "",
         "image_stored": "",
         "mask_stored": "",
-        "centroid_frame": annotation.frame if annotation else "",
-        "islands": "; ".join(labels.islands),
+        "centroid_frame": landmarks.frame,
+        "islands": "; ".join(bones.labels.islands),
         "flags": "; ".join(flags),
     }
-    files = ()
+    files: tuple[str, ...] = ()
     if folder is not None:
-        files, stored = _write(scan, choices, image, mask, folder)
-        row.update(stored)
-        vertebrae = _vertebrae(renamed, labels, measured, annotation)
-        path = Path(f"centroids{_ending(scan.split)}") / f"{scan.case}.json"
-        write_json(folder / path, {"case": scan.case, "frame": "RAS mm", "vertebrae": vertebrae})
-        files = (*files, path.as_posix())
-    return Record(scan.case, scan.patient, scan.split, row, files)
+        ending = "Ts" if split == "test" else "Tr"
+        if image:
+            files += (f"images{ending}/{scan.case}_0000.nii.gz",)
+            row["image_stored"] = image.place(folder / files[-1], choices.copy)
+        if opened:
+            files += (f"labels{ending}/{scan.case}.nii.gz",)
+            # Never a link: people correct masks by hand, and that must not reach the original.
+            write_mask(folder / files[-1], bones.mask.array, grid.affine, LABEL_KINDS[choices.label_set])
+            row["mask_stored"] = "written"
+        files += (f"centroids{ending}/{scan.case}.json",)
+        write_json(folder / files[-1], centroid_content(scan.case, renamed, bones.measured, landmarks))
+    return Record(scan.case, scan.patient, split, row, files)
 
 
-def _ending(split: str) -> str:
-    return "Ts" if split == "test" else "Tr"
+@dataclass(frozen=True)
+class _Vertebrae:
+    """What a mask holds, by level name before any correction."""
+
+    mask: Mask | None = None
+    before: tuple[int, ...] = ()
+    labels: Labels = field(default_factory=lambda: Labels({}, {}))
+    measured: Mapping[str, centroids.Centroid] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()
 
 
-def _listed(scan: Scan) -> tuple[set[int], InputError | None]:
-    """Labels of the centroid file; a damaged file is a remark, since centroids come from the mask."""
-    if scan.centroids is None:
-        return set(), None
+def _vertebrae_of_mask(opened: OpenMask, path: Path, choices: Choices, listed: frozenset[str]) -> _Vertebrae:
+    mask = Mask(opened.array, list(opened.flags))
+    drop_labels(mask, choices.drop_labels)
+    before = label_extents(mask)
+    labels = clean_labels(mask, before, opened, path, choices, listed)
+    if not labels.values:
+        mask.flags.append("no label in the mask")
+    names = {value: name for name, value in labels.values.items()}
+    measured = centroids.measure(
+        mask.array,
+        opened.grid.affine,
+        {value: labels.boxes[name] for value, name in names.items()},
+        without_body={value for value, name in names.items() if name == "C1"},
+    )
+    by_name = {names[value]: point for value, point in measured.items()}
+    return _Vertebrae(mask, tuple(sorted(before)), labels, by_name, tuple(mask.flags))
+
+
+def _first(source: ImageSource | MaskSource | LandmarkSource | None) -> str:
+    return str(source.files[0]) if source else ""
+
+
+def _listed(scan: Scan) -> tuple[frozenset[str], InputError | None]:
+    """Levels of the landmark file. Where there is a mask a damaged one is a remark, since centroids come from that."""
+    if scan.landmarks is None:
+        return frozenset(), None
     try:
-        return set(centroid_files.read_points(scan.centroids)[1]), None
+        return scan.landmarks.names(), None
     except InputError as error:
-        return set(), error
+        if scan.mask is None:
+            raise
+        return frozenset(), error
 
 
-def _annotation(
-    scan: Scan, mask: Mask, image: VolumeInfo, measured: dict[int, centroids.Centroid], error: InputError | None
-) -> tuple[centroid_files.Annotation | None, list[str]]:
-    if scan.centroids is None:
-        return None, []
+def _landmarks(
+    scan: Scan, grid: Grid | None, opened: OpenMask | None, bones: _Vertebrae, damage: InputError | None
+) -> tuple[Landmarks, list[str]]:
+    """Points in the world, and remarks."""
+    if scan.landmarks is None:
+        return Landmarks({}, ""), []
     try:
-        if error is not None:
-            raise error
-        return centroid_files.read_annotation(scan.centroids, mask.array, image.affine, measured), []
-    except InputError as found:
-        return None, [f"centroid file not used: {found.found}"]
-
-
-def _renamed(correction: Correction | None, labels: Labels, measured: dict[int, centroids.Centroid]) -> dict[str, str]:
-    if correction is None:
-        return {name: name for name in labels.values}
-    return corrected_names(correction, {name: measured[v].mask_mm[2] for name, v in labels.values.items()})
+        if damage:
+            raise damage
+        found = scan.landmarks.read(grid, opened, bones.measured)
+    except InputError as error:
+        if scan.mask is None:
+            raise
+        found = Landmarks({}, "", (f"centroid file not used: {error.found}",))
+    flags = list(found.flags)
+    listed = scan.landmarks.names() if damage is None else frozenset()
+    if listed and scan.mask:
+        present = set(bones.labels.values)
+        flags += [f"{name} has a centroid and no label" for name in sort_cranio_caudal(listed & set(NAMES) - present)]
+        flags += [f"{name} has a label and no centroid" for name in sort_cranio_caudal(present - listed)]
+    return found, flags
 
 
 def _target_value(name: str, label_set: str) -> int:
@@ -181,42 +216,40 @@ def _target_value(name: str, label_set: str) -> int:
     return int(lookup_table("nnunet", {"regions": "region"}.get(label_set, label_set))[value])
 
 
-def _write(
-    scan: Scan, choices: Choices, image: VolumeInfo, mask: Mask, folder: Path
-) -> tuple[tuple[str, ...], dict[str, str]]:
-    ending = _ending(scan.split)
-    image_path = f"images{ending}/{scan.case}_0000.nii.gz"
-    mask_path = f"labels{ending}/{scan.case}.nii.gz"
-    stored = {"image_stored": place_image(image, folder / image_path, copy=choices.copy), "mask_stored": "written"}
-    # Never a link: people correct masks by hand, and that must not reach the original.
-    write_mask(folder / mask_path, mask.array, image.affine, LABEL_KINDS[choices.label_set])
-    return (image_path, mask_path), stored
+def centroid_content(
+    case: str, renamed: Mapping[str, str], measured: Mapping[str, centroids.Centroid], landmarks: Landmarks
+) -> dict[str, object]:
+    """Content of a centroid file: vertebrae cranio-caudal by world position, millimetres rounded to 0.001.
 
-
-def _vertebrae(
-    renamed: dict[str, str],
-    labels: Labels,
-    measured: dict[int, centroids.Centroid],
-    annotation: centroid_files.Annotation | None,
-) -> list[dict[str, object]]:
-    """Content of the centroid file, cranio-caudal by world position; millimetres rounded to 0.001."""
-    out = []
+    Args:
+        case: its name.
+        renamed: level name -> right name, of the levels of the mask, or of the landmarks where there is no mask.
+        measured: level name -> centroid in the mask.
+        landmarks: annotated points; what is no vertebra (S1) is listed apart.
+    """
+    vertebrae = []
     for old, new in renamed.items():
-        value = labels.values[old]
-        point = measured[value]
-        entry = {
+        entry: dict[str, object] = {
             "name": new,
             "label": BY_NAME[new].nnunet_id,
             "verse_id": BY_NAME[new].verse_id,
-            "body_centre_mm": _rounded(point.body_mm),
-            "mask_centroid_mm": _rounded(point.mask_mm),
-            "volume_mm3": round(point.volume_mm3, 1),
-            "touches_border": point.touches_border,
         }
-        if annotation and value in annotation.points_mm:
-            entry["annotated_mm"] = _rounded(annotation.points_mm[value])
-        out.append(entry)
-    return sorted(out, key=lambda entry: -entry["mask_centroid_mm"][2])
+        if old in measured:
+            point = measured[old]
+            entry |= {
+                "body_centre_mm": _rounded(point.body_mm),
+                "mask_centroid_mm": _rounded(point.mask_mm),
+                "volume_mm3": round(point.volume_mm3, 1),
+                "touches_border": point.touches_border,
+            }
+        if old in landmarks.points_mm:
+            entry["annotated_mm"] = _rounded(landmarks.points_mm[old])
+        vertebrae.append(entry)
+    vertebrae.sort(key=lambda entry: -entry.get("mask_centroid_mm", entry.get("annotated_mm"))[2])
+    content = {"case": case, "frame": "RAS mm", "vertebrae": vertebrae}
+    if others := {name: _rounded(p) for name, p in landmarks.points_mm.items() if name not in BY_NAME}:
+        content["others"] = [{"name": name, "annotated_mm": point} for name, point in others.items()]
+    return content
 
 
 def _rounded(point_mm: tuple[float, float, float]) -> list[float]:

@@ -39,19 +39,23 @@ class Target:
         return self.raw / f".partial-{self.dataset}"
 
 
-def find_target(raw: str | Path | None, number: int, name: str) -> Target:
+def find_target(raw: str | Path | None, number: int, name: str, *, dry_run: bool = False) -> Target:
     """Check number and name against nnU-Net's rules and against other datasets.
 
     Args:
         raw: folder for raw datasets; None takes the environment variable `nnUNet_raw`.
+        dry_run: do without such a folder where none is named: nothing will be written.
 
     Raises:
         InputError: no folder, a number or name nnU-Net cannot use, or the number belongs to another dataset.
     """
     raw = raw or os.environ.get("nnUNet_raw")
+    if not raw and dry_run:
+        raw = "$nnUNet_raw"
     if not raw:
         raise InputError("the environment variable nnUNet_raw is not set", "set it, or give the folder with --raw")
-    raw = Path(raw).expanduser().absolute()
+    raw = Path(raw).expanduser()
+    raw = raw if str(raw) == "$nnUNet_raw" else raw.absolute()
     if raw.exists() and not raw.is_dir():
         raise InputError("a file, not a folder", "give the folder of raw datasets with --raw", raw)
     if not 1 <= number <= 999:
@@ -111,7 +115,7 @@ def is_finished(target: Target, identity: Mapping[str, object]) -> bool:
         raise InputError("exists and was not written by nnunet-spine convert", cure, target.folder)
     receipt = read_json(target.folder / RECEIPT)
     there = receipt.get("identity", {}) if isinstance(receipt, dict) else {}
-    if differing := sorted(key for key in {*there, *identity} if there.get(key) != identity.get(key)):
+    if differing := differences(there, identity):
         raise InputError(f"exists and differs in: {', '.join(differing)}", cure, target.folder)
     if missing := [name for name in receipt.get("files", []) if not (target.folder / name).exists()]:
         raise InputError(
@@ -120,3 +124,21 @@ def is_finished(target: Target, identity: Mapping[str, object]) -> bool:
             target.folder,
         )
     return True
+
+
+ADDED_LATER = {"min_unlisted_mm3": 2000.0}
+"""What datasets converted before an option existed were made with; their other new keys do not count."""
+
+
+def differences(there: Mapping[str, object], identity: Mapping[str, object]) -> list[str]:
+    """Keys in which a finished dataset differs from the wanted one.
+
+    A dataset of an earlier format is still the one it is: only what its receipt says is compared.
+    """
+    if there.get("format") == identity.get("format"):
+        return sorted(key for key in {*there, *identity} if there.get(key) != identity.get(key))
+    there = {**ADDED_LATER, **there}
+    common = (there.keys() & identity.keys()) - {"format"}
+    nested = {key for key in common if isinstance(there[key], dict) and isinstance(identity[key], dict)}
+    differing = [key for key in common - nested if there[key] != identity[key]]
+    return sorted(differing + [key for key in nested if differences(there[key], identity[key])])

@@ -22,11 +22,9 @@ from verse_tree import (
 )
 
 from nnunet_spine.anatomy import BY_NAME
-from nnunet_spine.dataset_conversion import CONVERTERS, converter
-from nnunet_spine.dataset_conversion.case import Choices
 from nnunet_spine.dataset_conversion.convert import Run, build, plan_conversion
 from nnunet_spine.dataset_conversion.target import Target
-from nnunet_spine.dataset_conversion.verse import find_scans
+from nnunet_spine.dataset_conversion.verse import CONVERTER, find_scans
 from nnunet_spine.io import files, label_tables
 
 
@@ -38,14 +36,6 @@ def raw(tmp_path):
 def manifest(dataset):
     with (dataset / "manifest.csv").open() as file:
         return {row["case"]: row for row in csv.DictReader(file)}
-
-
-@pytest.mark.parametrize("name", CONVERTERS)
-def test_each_converter_has_what_the_writer_needs(name, tmp_path):
-    module = converter(name)
-    assert all(isinstance(text, str) and text for text in (module.TITLE, module.LICENCE, module.REFERENCE))
-    with pytest.raises(files.InputError, match="no such folder"):
-        module.find_scans([tmp_path / "nothing"])
 
 
 def test_subject_layout_with_official_split(tmp_path, raw):
@@ -235,7 +225,7 @@ def test_islands_are_removed_or_reported(tmp_path, raw):
     assert label[20, 1, 1] == 21
     row = manifest(raw / "Dataset001_VerSe")["a"]
     assert "C3 removed (16 mm3)" in row["islands"]
-    assert "L4 removed (600 mm3, not in the centroid file)" in row["islands"]
+    assert "L4 removed (600 mm3, not in the centroid file and below 2000 mm3)" in row["islands"]
     assert "L2 1 pieces kept (24 mm3)" in row["islands"]
     assert row["labels_before"] == "3 20 21 23"
     label = np.asarray(load_case(raw / "Dataset002_VerSe", "a")[1].dataobj)
@@ -359,16 +349,9 @@ def test_workers_make_no_difference(tmp_path, raw):
     for name in "abc":
         subject(tmp_path / "v" / "training", name, dtype=np.float64)
     run_convert("verse", tmp_path / "v", "-d", "1", "-o", raw / "one")
-    plan = plan_conversion("verse", [tmp_path / "v"], Target(raw / "two", 1, "VerSe"), Choices())
+    plan = plan_conversion(CONVERTER, [tmp_path / "v"], Target(raw / "two", 1, "VerSe"))
     assert build(plan, Run(workers=2)) == 3
     assert digests(raw / "one") == digests(raw / "two")
-
-
-def test_unknown_folder_means_training(tmp_path):
-    subject(tmp_path / "somewhere", "a")
-    (scan,) = find_scans([tmp_path / "somewhere"]).scans
-    assert scan.split == "training"
-    assert "taken as training" in scan.flags[0]
 
 
 def test_mask_in_another_orientation_is_turned(tmp_path, raw):

@@ -2,16 +2,17 @@
 
 import pytest
 
-from nnunet_spine.dataset_conversion.corrections import VERIDAH, Correction, corrected_names, read_corrections
+from nnunet_spine.dataset_conversion.corrections import Correction, corrected_names, read_corrections
+from nnunet_spine.dataset_conversion.verse_corrections import VERIDAH
 from nnunet_spine.errors import InputError
 
 
 def test_none_by_default():
-    assert read_corrections(None) == {}
+    assert not read_corrections(None).by_case
 
 
 def test_veridah():
-    assert len(read_corrections("veridah")) == len(VERIDAH) == 15
+    assert len(read_corrections("veridah", {"veridah": VERIDAH}).by_case) == len(VERIDAH) == 15
     names = VERIDAH["verse509"].names
     assert (names["L1"], names["L2"], names["L6"]) == ("T13", "L1", "L5")
     assert VERIDAH["verse559"].sequence[0] == "C3"
@@ -48,6 +49,6 @@ def test_missing_list(tmp_path):
 def test_explicit_sequence_may_hold_t13(tmp_path):
     path = tmp_path / "list.csv"
     path.write_text("# checked by hand\na,*,T12 T13 L1\nb,28,L1\n")
-    found = read_corrections(path)
+    found = read_corrections(path).by_case
     assert found["a"].sequence == ("T12", "T13", "L1")
     assert found["b"].names == {"T13": "L1"}

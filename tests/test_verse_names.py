@@ -4,11 +4,11 @@ from pathlib import PurePath
 
 import pytest
 
+from nnunet_spine.dataset_conversion.split_names import split_of
 from nnunet_spine.io.verse_names import (
     PATIENT_OF_SERIES,
     SERIES_OF_PATIENT,
     parse_name,
-    split_of,
     year_of,
 )
 

@@ -102,6 +102,14 @@ def miccai(
         (folder / centroids).write_text(json.dumps(points))
 
 
+def example(root: Path) -> None:
+    """A small VerSe: two scans of both layouts for training, one each to validate and test."""
+    subject(root / "training", "verse004")
+    miccai(root / "training" / "GL003", "GL003.nii.gz", "GL003_seg.nii.gz", "GL003_iso-ctd.json")
+    subject(root / "validation", "verse010", codes="PIR")
+    subject(root / "test", "verse020", centroids=False)
+
+
 def run_convert(*argv: str | Path) -> int:
     """The command with its own parser, errors raised."""
     parser = argparse.ArgumentParser()

@@ -42,7 +42,7 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
         return action.help if action.default in (None, False, [], ()) else super()._get_help_string(action)
 
     def _expand_help(self, action: argparse.Action) -> str:
-        if not isinstance(action.default, list | tuple):
+        if not isinstance(action.default, list | tuple) or not action.default:
             return super()._expand_help(action)
         default = action.default
         action.default = " ".join(map(str, default))

@@ -2,45 +2,53 @@
 
 import argparse
 import sys
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from nnunet_spine.errors import InputError
+from nnunet_spine.errors import InputError, WriteError
 
 if TYPE_CHECKING:
+    from nnunet_spine.dataset_conversion.case import Converter
     from nnunet_spine.dataset_conversion.convert import Plan
 
 HELP = "make an nnU-Net raw dataset of a public data set, or of single vertebrae; sources are never changed"
-
-# Options that say how sources are read, and their defaults.
-_OF_SOURCES = {
-    "folds": "official",
-    "prefer": "auto",
-    "corrections": None,
-    "min_volume": 100.0,
-    "remove_islands": False,
-    "drop_labels": [],
-    "resample": False,
-    "verify": False,
-}
-_NAMES = {"vertebrae": "VerSe", "regions": "VerSeRegions", "spine": "VerSeSpine"}
+_NAME_ENDINGS = {"vertebrae": "", "regions": "Regions", "spine": "Spine"}
+_LABELS_HELP = {"vertebrae": "26 levels", "regions": "3 regions", "spine": "1 spine"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """One subcommand for each public data set, and `vertebra-crops`."""
     from nnunet_spine.commands.arguments import common_options
-    from nnunet_spine.dataset_conversion import CONVERTERS
+    from nnunet_spine.dataset_conversion import converters
 
     subparsers = parser.add_subparsers(dest="converter", metavar="what", required=True)
     everywhere = {"parents": [common_options(argparse.SUPPRESS)], "formatter_class": parser.formatter_class}
-    for name in sorted(CONVERTERS):
-        text = f"{name}: images are linked, sources are never changed"
-        converter = subparsers.add_parser(name, help=text, description=text, **everywhere)
-        _add_data_set_arguments(converter)
-        converter.set_defaults(plan=_plan_data_set)
+    for name, converter in sorted(converters().items()):
+        text = f"{converter.title}: images are linked where nnU-Net can read them, sources are never changed"
+        own = _own_options(converter)
+        known = {**everywhere, "parents": [own, *everywhere["parents"]]}
+        _add_data_set_arguments(subparsers.add_parser(name, help=text, description=text, **known), converter, own)
     text = "64 x 112 x 96 crops of 1 mm around single vertebrae of a converted dataset, each with a binary label"
     crops = subparsers.add_parser("vertebra-crops", help=text, description=text, **everywhere)
     _add_crop_arguments(crops)
     crops.set_defaults(plan=_plan_crops)
+
+
+def main(converter: "Converter", argv: Sequence[str] | None = None) -> int:
+    """The command line of a converter that is not listed in the package; returns the exit code."""
+    from nnunet_spine.commands.arguments import HelpFormatter, Parser, common_options
+
+    own = _own_options(converter)
+    parser = Parser(description=converter.title, parents=[own, common_options()], formatter_class=HelpFormatter)
+    _add_data_set_arguments(parser, converter, own)
+    args = parser.parse_args(argv)
+    try:
+        return run(args)
+    except (InputError, WriteError) as error:
+        if args.debug:
+            raise
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 2 if isinstance(error, InputError) else 1
 
 
 def _add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,79 +68,115 @@ def _add_crop_arguments(parser: argparse.ArgumentParser) -> None:
     _add_common_arguments(parser)
 
 
-def _add_data_set_arguments(parser: argparse.ArgumentParser) -> None:
+def _own_options(converter: "Converter") -> argparse.ArgumentParser:
+    """A parent parser with what only this data set has."""
+    own = argparse.ArgumentParser(add_help=False)
+    converter.add_arguments(own.add_argument_group(f"of {converter.title}"))
+    return own
+
+
+def _add_data_set_arguments(
+    parser: argparse.ArgumentParser, converter: "Converter", own: argparse.ArgumentParser
+) -> None:
+    """The options of every data set, as far as its scans have the parts that they concern."""
+    names = [f"{converter.dataset_name}{_NAME_ENDINGS[label_set]}" for label_set in converter.label_sets]
+    labels = ", ".join(_LABELS_HELP[label_set] for label_set in converter.label_sets)
     parser.add_argument(
         "sources", nargs="*", metavar="SRC", help="folders with the data, at any height; several are joined"
     )
     parser.add_argument("-d", "--dataset", type=int, required=True, metavar="ID", help="number of the nnU-Net dataset")
-    parser.add_argument("--name", help="dataset name (default: VerSe, VerSeRegions or VerSeSpine)")
-    parser.add_argument(
-        "--labels", choices=sorted(_NAMES), default="vertebrae", help="26 levels, 3 regions, or 1 spine"
-    )
+    parser.add_argument("--name", help=f"dataset name (default: {', '.join(names)})")
+    parser.add_argument("--labels", choices=converter.label_sets, default=converter.label_sets[0], help=labels)
     parser.add_argument(
         "--images-from",
         type=int,
         metavar="ID",
         help="regions or spine: take cases and images of this vertebrae dataset",
     )
-    parser.add_argument("--folds", default="official", metavar="N", help="`official`, or N folds grouped by patient")
-    parser.add_argument(
-        "--prefer", choices=("auto", "2019", "2020"), default="auto",
-        help="scans in both years: auto takes the subject-based layout, then 2020",
-    )  # fmt: skip
-    parser.add_argument(
-        "--corrections", metavar="FILE", help="CSV with lines case,from,to; or `veridah` (default: none)"
-    )
-    parser.add_argument(
-        "--min-volume", type=float, default=100.0, metavar="MM3", help="labels smaller than this are noise"
-    )
-    parser.add_argument("--remove-islands", action="store_true", help="also remove smaller pieces of larger labels")
-    parser.add_argument(
-        "--drop-labels", type=int, nargs="+", default=[], metavar="V", help="mask values to be background"
-    )
-    parser.add_argument(
-        "--resample",
-        action="store_true",
-        help="resample masks of another shape, too",
-    )
-    parser.add_argument("--verify", action="store_true", help="verify the checksum of every image (reads all of it)")
+    group = parser.add_argument_group("how the sources are read")
+    of_sources = [*_add_source_arguments(group, converter)]
     parser.add_argument("--copy", action="store_true", help="copy files instead of linking them")
     _add_common_arguments(parser)
+    parser.set_defaults(
+        plan=_plan_data_set,
+        data_set=converter,
+        own_options={action.dest: action.default for action in own._actions},
+        of_sources=[(a.option_strings[-1], a.dest, a.default) for a in (*of_sources, *own._actions)],
+    )
+
+
+def _add_source_arguments(parser: argparse._ArgumentGroup, converter: "Converter") -> Iterable[argparse.Action]:
+    yield parser.add_argument("--folds", default="official", metavar="N", help="`official`, or N grouped by patient")
+    yield parser.add_argument(
+        "--split", action="append", metavar="[NAME=]SPLIT",
+        help="training, validation or test, where neither the data set nor a folder's name says it plainly: for all "
+        "such scans, or for a folder, case or patient of this name; can be repeated",
+    )  # fmt: skip
+    lists = "".join(f"; or `{name}`" for name in converter.corrections)
+    yield parser.add_argument(
+        "--corrections", metavar="FILE", help=f"CSV with lines case,from,to{lists} (default: none)"
+    )
+    if "mask" not in converter.gives:
+        return
+    yield parser.add_argument(
+        "--min-volume", type=float, default=100.0, metavar="MM3", help="labels smaller than this are noise"
+    )
+    if "landmarks" in converter.gives:
+        yield parser.add_argument(
+            "--min-unlisted", type=float, default=2000.0, metavar="MM3",
+            help="so are labels smaller than this that the scan's landmark file does not list; 0 keeps them",
+        )  # fmt: skip
+    yield parser.add_argument("--remove-islands", action="store_true", help="also remove smaller pieces of labels")
+    yield parser.add_argument(
+        "--drop-labels", type=int, nargs="+", default=[], metavar="V", help="mask values to be background"
+    )
+    yield parser.add_argument("--resample", action="store_true", help="resample masks of another shape, too")
+    if "image" in converter.gives:
+        yield parser.add_argument(
+            "--verify", action="store_true", help="verify the checksum of every image (reads all of it)"
+        )
 
 
 def _plan_data_set(args: argparse.Namespace) -> "Plan":
     from nnunet_spine.dataset_conversion.case import Choices
-    from nnunet_spine.dataset_conversion.convert import plan_conversion
+    from nnunet_spine.dataset_conversion.convert import Request, plan_conversion
+    from nnunet_spine.dataset_conversion.split_names import parse_rules
     from nnunet_spine.dataset_conversion.target import find_target
 
-    target = find_target(args.raw, args.dataset, args.name or _NAMES[args.labels])
+    name = args.name or f"{args.data_set.dataset_name}{_NAME_ENDINGS[args.labels]}"
+    target = find_target(args.raw, args.dataset, name, dry_run=args.dry_run and args.images_from is None)
     if args.images_from is not None:
         from nnunet_spine.dataset_conversion.derive import plan_derived
 
         if args.sources:
             raise InputError("sources together with --images-from", "give one of the two")
-        for option, unset in _OF_SOURCES.items():
-            if getattr(args, option) != unset:
+        for option, dest, unset in args.of_sources:
+            if getattr(args, dest) != unset:
                 raise InputError(
-                    f"--{option.replace('_', '-')} together with --images-from, which takes over cases and folds",
+                    f"{option} together with --images-from, which takes over cases and folds",
                     "give it when the vertebrae dataset is converted",
                 )
         return plan_derived(target, args.images_from, args.labels)
     if not args.sources:
         raise InputError("no source folder", "give the folders with the data, or --images-from")
+    unset = Choices()
     choices = Choices(
         label_set=args.labels,
-        min_volume_mm3=args.min_volume,
-        remove_islands=args.remove_islands,
-        drop_labels=tuple(sorted(set(args.drop_labels))),
-        resample=args.resample,
-        verify=args.verify,
+        min_volume_mm3=getattr(args, "min_volume", unset.min_volume_mm3),
+        min_unlisted_mm3=getattr(args, "min_unlisted", unset.min_unlisted_mm3),
+        remove_islands=getattr(args, "remove_islands", unset.remove_islands),
+        drop_labels=tuple(sorted(set(getattr(args, "drop_labels", unset.drop_labels)))),
+        resample=getattr(args, "resample", unset.resample),
+        verify=getattr(args, "verify", unset.verify),
         copy=args.copy,
     )
-    return plan_conversion(
-        args.converter, args.sources, target, choices,
-        prefer=args.prefer, folds=args.folds, corrections=args.corrections,
-    )  # fmt: skip
+    request = Request(
+        options={name: getattr(args, name) for name, unset in args.own_options.items() if getattr(args, name) != unset},
+        splits=parse_rules(args.split or ()),
+        folds=args.folds,
+        corrections=args.corrections,
+    )
+    return plan_conversion(args.data_set, args.sources, target, choices, request)
 
 
 def _plan_crops(args: argparse.Namespace) -> "Plan":

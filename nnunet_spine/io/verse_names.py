@@ -31,13 +31,10 @@ _MICCAI = re.compile(
     rf"(?P<rest>_seg{_ENDING}|{_ENDING}|[-_](?P<iso>iso-)?ctd\.json)",
     re.IGNORECASE,
 )
-_SPLIT = re.compile(
-    r"(?:dataset[-_ ])?(?:verse(?:20)?(?:19|20)?)?[-_ ]?(?:0[123])?[-_ ]?"
-    r"(?P<split>training|train|validation|val|test|testing)(?:[-_ ]?(?:set|data))?",
-    re.IGNORECASE,
-)
 _YEAR = re.compile(r"verse[-_' ]?(?:20)?(19|20)(?!\d)", re.IGNORECASE)
-_NUMBERED = re.compile(r"(?:dataset[-_ ])?0[123][-_ ]?[a-z]+", re.IGNORECASE)
+_NUMBERED = re.compile(
+    r"(?:dataset[-_ ])?(?:01[-_ ]?train(?:ing)?|02[-_ ]?val(?:idation)?|03[-_ ]?test(?:ing)?)(?![a-z])", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -95,21 +92,9 @@ def _miccai_name(match: re.Match) -> Name:
     return Name(kind, "miccai", patient, series, f"{patient}_{series}", year)
 
 
-def split_of(folders: PurePath) -> str:
-    """Split named by the innermost folder that names one: "training", "validation", "test", or "" for none.
-
-    The folder counts, never the id. The words follow the folders: VerSe's readme swaps "test" and "validation".
-    """
-    for part in reversed(folders.parts):
-        if match := _SPLIT.fullmatch(part):
-            word = match["split"].lower()
-            return {"train": "training", "val": "validation", "testing": "test"}.get(word, word)
-    return ""
-
-
 def year_of(folders: PurePath) -> str:
     """ "19" or "20" by the folder names, or "" where they do not tell."""
     for part in reversed(folders.parts):
         if match := _YEAR.search(part):
             return match[1]
-    return "20" if any(_NUMBERED.fullmatch(part) and split_of(PurePath(part)) for part in folders.parts) else ""
+    return "20" if any(_NUMBERED.match(part) for part in folders.parts) else ""

@@ -1,0 +1,135 @@
+"""Where image, mask and landmarks of a scan come from: three small interfaces.
+
+Whatever satisfies one of them can be handed to the writer; the usual ones are in `images`, `dicom` and `labels`.
+A source is a small picklable value, made without opening a file.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from nnunet_spine.centroids import Centroid
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A voxel grid in the world.
+
+    Attributes:
+        shape: voxels along the stored axes.
+        affine: voxel index -> world RAS mm, 4x4.
+    """
+
+    shape: tuple[int, int, int]
+    affine: "np.ndarray"
+
+
+@dataclass(frozen=True)
+class OpenImage:
+    """An image that was checked.
+
+    Attributes:
+        grid: where its voxels lie.
+        flags: remarks for the manifest.
+        place: puts it under a new name for nnU-Net, `place(path, copy)`, and says how: "hardlink", "symlink", "copy" or
+            "rewritten".
+        voxels: its values in HU on the grid, read on demand.
+    """
+
+    grid: Grid
+    flags: tuple[str, ...]
+    place: Callable[[Path, bool], str]
+    voxels: "Callable[[], np.ndarray]"
+
+
+@dataclass(frozen=True)
+class OpenMask:
+    """A mask on the grid of its image.
+
+    Attributes:
+        array: uint8, 3-D, first axis fastest in memory; 0 is background.
+        grid: where its voxels lie: the image's grid, or the mask's own where there is no image.
+        names: value -> level name. Other values in the array are refused.
+        flags: what was repaired or decided, for the manifest.
+    """
+
+    array: "np.ndarray"
+    grid: Grid
+    names: Mapping[int, str]
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Landmarks:
+    """Annotated points.
+
+    Attributes:
+        points_mm: level name -> world RAS mm.
+        frame: how the file's numbers were understood.
+        flags: remarks for the manifest.
+    """
+
+    points_mm: Mapping[str, tuple[float, float, float]]
+    frame: str
+    flags: tuple[str, ...] = ()
+
+
+class ImageSource(Protocol):
+    """A CT that can be opened."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files that it is read from; the first one stands for it in the manifest."""
+
+    def open(self, *, verify: bool = False) -> OpenImage:
+        """Check it; `verify` also compares checksums where there are any.
+
+        Raises:
+            InputError: it cannot be used.
+        """
+
+
+class MaskSource(Protocol):
+    """A label mask that can be read."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files that it is read from; the first one stands for it in the manifest."""
+
+    def read(self, grid: Grid | None, *, resample: bool = False) -> OpenMask:
+        """Read it onto the grid of its image, or onto its own where that is None.
+
+        Raises:
+            InputError: it cannot be used, or does not fit the image.
+        """
+
+
+class LandmarkSource(Protocol):
+    """Annotated points that can be read."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files that they are read from; the first one stands for them in the manifest."""
+
+    def names(self) -> frozenset[str]:
+        """The levels that are listed.
+
+        Raises:
+            InputError: unreadable.
+        """
+
+    def read(self, grid: Grid | None, mask: OpenMask | None, measured: "Mapping[str, Centroid]") -> Landmarks:
+        """Points in the world.
+
+        Args:
+            grid: of the image, or of the mask where there is no image; None where there is neither.
+            mask: to tell in which frame the numbers are.
+            measured: level name -> centroid in the mask.
+
+        Raises:
+            InputError: unreadable, or in no known frame.
+        """
