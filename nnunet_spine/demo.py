@@ -17,7 +17,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from nnunet_spine.errors import InputError
-from nnunet_spine.io.environment import ext_trainer_value
+from nnunet_spine.io.environment import ext_trainer_value, nnunet_processes
 from nnunet_spine.io.files import read_json, write_json
 
 DATASET_ID = 710
@@ -231,8 +231,7 @@ def _environment(folder: Path, processes: int) -> dict[str, str]:
         **_folders(folder),
         "nnUNet_extTrainer": ext_trainer_value(os.environ.get("nnUNet_extTrainer")),
         # Each worker loads torch again; a handful of small volumes does not repay many.
-        "nnUNet_n_proc_DA": str(max(1, processes // 2)),
-        "nnUNet_def_n_proc": str(processes),
+        **{name: str(number) for name, number in nnunet_processes(processes, gpu=False).items()},
         "PYTHONUNBUFFERED": "1",
     }
 

@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
 from nnunetv2.experiment_planning.plan_and_preprocess_api import extract_fingerprint_dataset, plan_experiment_dataset
-from nnunetv2.utilities.dataset_name_id_conversion import convert_dataset_name_to_id, maybe_convert_to_dataset_name
+from nnunetv2.utilities.dataset_name_id_conversion import convert_dataset_name_to_id
 from nnunetv2.utilities.json_export import recursive_fix_for_json_export
 
 from nnunet_spine.errors import InputError
-from nnunet_spine.io.environment import nnunet_folder
+from nnunet_spine.io.environment import check_plans_name, nnunet_folder, raw_dataset
 from nnunet_spine.io.files import read_json
 from nnunet_spine.training.networks import network_from_plans
 from nnunet_spine.training.readers import REORIENTING_READERS
@@ -201,29 +201,19 @@ def plan_dataset(
         InputError: variables unset, no such dataset, options that do not fit it, or leftovers of another dataset or of
             other plans under the same name.
     """
-    raw = nnunet_folder("nnUNet_raw")
+    raw_folder = raw_dataset(dataset)
     preprocessed = nnunet_folder("nnUNet_preprocessed")
     if preprocessed.exists() and not preprocessed.is_dir():
         raise InputError("a file, expected a folder", "set nnUNet_preprocessed to a folder", preprocessed)
-    try:
-        name = maybe_convert_to_dataset_name(int(dataset) if str(dataset).isdigit() else dataset)
-        dataset_id = convert_dataset_name_to_id(name)
-    except Exception as error:
-        raise InputError(
-            f"no dataset '{dataset}' in {raw}",
-            "convert one first, e.g. nnunet-spine convert verse",
-        ) from error
-    if not (raw / name / "dataset.json").is_file():
-        raise InputError("no such file", "convert the dataset first", raw / name / "dataset.json")
-    if not plans_name.isidentifier():
-        raise InputError(f"plans name '{plans_name}'", "use letters, digits and '_'")
+    name, dataset_id = raw_folder.name, convert_dataset_name_to_id(raw_folder.name)
+    check_plans_name(plans_name)
     # nnU-Net prints whole plans; ours are summarised by the command.
     with Path(os.devnull).open("w") as sink, contextlib.redirect_stdout(sink):
         extract_fingerprint_dataset(
             dataset_id,
             num_processes=processes,
             check_dataset_integrity=verify,
-            clean=_outdated(name, raw),
+            clean=_outdated(raw_folder),
             verbose=False,
             show_progress_bar=not quiet,
         )
@@ -244,8 +234,8 @@ def plan_dataset(
     return plans
 
 
-def _outdated(name: str, raw: Path) -> bool:
+def _outdated(raw_folder: Path) -> bool:
     """Whether the dataset was written anew after its fingerprint was taken."""
-    fingerprint = nnunet_folder("nnUNet_preprocessed") / name / "dataset_fingerprint.json"
-    description = raw / name / "dataset.json"
+    fingerprint = nnunet_folder("nnUNet_preprocessed") / raw_folder.name / "dataset_fingerprint.json"
+    description = raw_folder / "dataset.json"
     return fingerprint.is_file() and description.stat().st_mtime > fingerprint.stat().st_mtime

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from nnunet_spine import cli
-from nnunet_spine.commands import COMMANDS
+from nnunet_spine.commands import COMMANDS, doctor, plan
 from nnunet_spine.errors import InputError, WriteError
+from nnunet_spine.io.environment import ext_trainer_value
 
 ROOT = Path(__file__).parents[1]
 VARIABLES = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results", "nnUNet_extTrainer")
@@ -37,6 +38,53 @@ def test_light_commands_need_neither_torch_nor_variables(arguments):
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
     assert result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["plan", "-d", "5"], "nnUNet_raw is not set"),
+        (["plan", "-d", "5", "--spaceing", "2"], "did you mean --spacing?"),
+        (["plan", "-d", "5", "-p", "a__b"], "plans name 'a__b'"),
+        (["spine-map", "-i", "/none", "-o", "maps", "-m", "/none"], "/none"),
+        (["evaluate", "-p", "/none", "-g", "/none", "-o", "results"], "/none"),
+        (["report", "-e", "/none"], "/none"),
+        (["demo", "-n", "2"], "at least 5 phantoms"),
+    ],
+)
+def test_mistakes_are_found_before_anything_heavy_is_imported(arguments, message):
+    result = run_fresh(*arguments, code=WITHOUT_TORCH)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert "imported" not in result.stderr
+
+
+def test_an_unknown_dataset_is_found_without_nnunet(monkeypatch, tmp_path, capsys):
+    for name in ("Dataset005_Spines", "Dataset006_Half"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "Dataset005_Spines" / "dataset.json").write_text("{}")
+    monkeypatch.setenv("nnUNet_raw", str(tmp_path))
+    monkeypatch.delenv("nnUNet_preprocessed", raising=False)
+    for wrong, message in {
+        "7": f"no dataset '7' in {tmp_path}. There is Dataset005_Spines, Dataset006_Half",
+        "Dataset005_Spine": "no dataset 'Dataset005_Spine'",
+        "6": "dataset.json: no such file",
+        "5": "nnUNet_preprocessed is not set",
+    }.items():
+        assert cli.main(["plan", "-d", wrong]) == 2
+        assert message in capsys.readouterr().err
+    (tmp_path / "results" / "Dataset005_Other").mkdir(parents=True)
+    monkeypatch.setenv("nnUNet_results", str(tmp_path / "results"))
+    assert cli.main(["plan", "-d", "5"]) == 2
+    assert "number 5 belongs to Dataset005_Other and Dataset005_Spines" in capsys.readouterr().err
+
+
+def test_cpu_plans_that_train_for_hours_are_named(capsys):
+    small = {"patch_size": [64, 64, 64], "batch_size": 2}
+    plan._warn_of_hours({"2d": {"patch_size": [160, 128], "batch_size": 12}, "3d_fullres": small, "3d_cascade": {}})
+    assert capsys.readouterr().err == ""
+    plan._warn_of_hours({"3d_fullres": {"patch_size": [128, 128, 128], "batch_size": 2}})
+    assert "3d_fullres takes 4.2 million voxels per training step: hours on" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -176,7 +224,32 @@ def test_doctor_names_what_is_missing():
     assert result.returncode == 1
     assert "nnUNet_raw is not set" in result.stdout
     assert 'eval "$(nnunet-spine env)"' in result.stdout
-    assert "ConvLSTMTrainer is found by nnU-Net" in result.stdout
+    assert "note nnU-Net finds all trainers once nnUNet_extTrainer is set: " in result.stdout
+
+
+def test_doctor_wants_absolute_folders_of_their_own(tmp_path):
+    file, ours = tmp_path / "file", ext_trainer_value("relative/trainers")
+    file.touch()
+    folders = {"nnUNet_raw": "data/raw", "nnUNet_preprocessed": str(tmp_path), "nnUNet_results": str(tmp_path)}
+    checks = list(doctor.check_variables({**folders, "nnUNet_extTrainer": ours}))
+    assert [check.state for check in checks] == ["BAD", "ok", "BAD", "ok", "note"]
+    assert f"export nnUNet_raw={Path('data/raw').absolute()}" in checks[0].cure
+    assert checks[2].cure.startswith("the same folder as nnUNet_preprocessed")
+    assert "relative/trainers" in checks[4].what
+    (bad, *_) = doctor.check_variables({"nnUNet_raw": str(file)})
+    assert (bad.state, bad.cure) == ("BAD", "a file, expected a folder")
+    (bad, *_) = doctor.check_variables({"nnUNet_raw": "~/raw"})
+    assert f"export nnUNet_raw={Path.home() / 'raw'}" in bad.cure
+
+
+@pytest.mark.parametrize(
+    ("value", "state", "cure"),
+    [("1", "ok", ""), ("8", "note", "export nnUNet_def_n_proc=1"), ("many", "BAD", "export")],
+)
+def test_doctor_knows_the_right_number_of_processes(value, state, cure):
+    check, _ = doctor.check_processes({"nnUNet_def_n_proc": value, "nnUNet_n_proc_DA": "1"}, cores=2, gpu=False)
+    assert check.state == state
+    assert cure in check.cure
 
 
 def test_closed_pipe_shows_no_traceback():

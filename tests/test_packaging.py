@@ -104,5 +104,5 @@ def test_the_wheel_works_without_the_checkout(installed, tmp_path):
 def test_the_floors_hold_in_the_wheel(installed):
     modules = modules_of({"nnunet_spine": installed / "nnunet_spine"})
     assert len(modules) > 100
-    assert violations(modules) == violations(modules_of({name: folder for name, folder in packages_on_disk().items()}))
+    assert violations(modules) == []
     assert cycles(modules) == []

@@ -232,8 +232,9 @@ def test_two_scans_of_a_patient_show_the_same_vertebrae():
     "options",
     [
         {"shape": (8, 64, 64)},
-        {"spacing_mm": (5.0, 5.0, 5.0)},
+        {"spacing_mm": (6.0, 6.0, 6.0)},
         {"spacing_mm": (1.0,)},
+        {"spacing_mm": (3.0, 1.0)},
         {"last_thoracic": 10},
         {"fracture_grade": 4},
         {"screws_probability": 1.5},
@@ -249,6 +250,14 @@ def test_a_range_of_spacings_is_kept_to():
     phantom = draw_phantom(1, replace(CROP, spacing_mm=(2.0, 3.0), levels_in_view=(2, 2)))
     sizes = spacing_mm(phantom.affine)
     assert (sizes >= 2).all() and (sizes <= 3).all() and len(set(sizes.round(4))) == 2
+
+
+def test_every_vertebra_is_whole_at_the_coarsest_voxels():
+    phantom = draw_phantom(3, replace(WHOLE, spacing_mm=(5.0, 5.0, 5.0)))
+    assert len(phantom.body_centres_mm) == 24
+    for value in np.unique(phantom.mask)[1:]:
+        pieces = np.bincount(cc3d.connected_components(phantom.mask == value, connectivity=26).ravel())[1:]
+        assert pieces.max() >= 0.95 * pieces.sum()
 
 
 def test_discs_keep_a_height():

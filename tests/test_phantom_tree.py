@@ -227,10 +227,23 @@ def test_the_command_writes_a_tree(tmp_path, capsys):
     np.testing.assert_allclose(image.header.get_zooms(), 3)
     assert main([*arguments[:3], "-n", "0"]) == 2
     assert main([*arguments[:3], "-num_parts", "2", "-part_id", "2"]) == 2
-    assert main([*arguments[:3], "--spacing", "1", "2"]) == 2
-    assert main([*arguments[:3], "--spacing", "9"]) == 2
     assert main([*arguments[:3], "--shape", "32", "32", "32", "--view", "whole"]) == 2
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("spacing", ["9", "0.1", "2 1", "1 2 3 4", "0"])
+def test_voxel_sizes_that_cannot_be_drawn_are_refused_in_the_words_of_the_command(tmp_path, capsys, spacing):
+    assert main(["phantom", "-o", str(tmp_path / "v"), "--spacing", *spacing.split()]) == 2
+    shown = " ".join(spacing.split() * (3 if " " not in spacing else 1))
+    assert f"voxel size {shown} mm. Give one number, two (from, to) or three" in capsys.readouterr().err
+    assert not (tmp_path / "v").exists()
+
+
+def test_a_range_of_voxel_sizes(tmp_path):
+    cases = plan_cases(30, TreeOptions(spacing_mm=(2.0, 2.5)))
+    drawn = {s for case in cases for s in case.options.spacing_mm}
+    assert len(drawn) > 10
+    assert min(drawn) >= 2.0 and max(drawn) <= 2.5
 
 
 def test_labels_of_a_variant_reach_the_files(tmp_path):

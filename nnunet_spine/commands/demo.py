@@ -22,12 +22,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from nnunet_spine.demo import DemoOptions, StepFailed, run_demo
     from nnunet_spine.errors import InputError
-    from nnunet_spine.trainers import get_trainer
 
     chosen = {name: getattr(args, name) for name in DemoOptions.__dataclass_fields__ if getattr(args, name) is not None}
     options = DemoOptions(**chosen)
     if options.cases < 5 or options.epochs < 1 or options.iterations < 1:
         raise InputError("the demo needs at least 5 phantoms, 1 epoch and 1 iteration")
+    from nnunet_spine.trainers import get_trainer
+
     get_trainer(options.recipe)  # a wrong name should not wait until the training
     try:
         run_demo(

@@ -16,8 +16,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-n", "--number", type=int, default=40, metavar="N", help="number of scans")
     parser.add_argument("--seed", type=int, default=0, help="same seed and options: same scans, for any -n and -np")
     parser.add_argument(
-        "--spacing", type=float, nargs="+", metavar="MM", help="one voxel size, or three along x y z (default: varying)"
-    )
+        "--spacing", type=float, nargs="+", metavar="MM", default=[1.0, 3.0],
+        help="voxel size in mm, 0.5 to 5: one number for all axes, three along x y z, or two: each scan draws its own "
+        "between them",
+    )  # fmt: skip
     parser.add_argument(
         "--view",
         choices=("mixed", "whole", "crop", "lumbar"),
@@ -46,14 +48,11 @@ def run(args: argparse.Namespace) -> int:
     """Write the tree; see `nnunet_spine.phantom.write_tree`."""
     from nnunet_spine.phantom import TreeOptions, write_tree
 
-    spacing = args.spacing * 3 if args.spacing and len(args.spacing) == 1 else args.spacing
-    if spacing and len(spacing) != 3:
-        raise InputError(f"{len(spacing)} voxel sizes", "give --spacing one or three numbers")
     if args.shape and args.view != "mixed":
         raise InputError(f"--shape together with --view {args.view}", "give one of them")
     options = TreeOptions(
         seed=args.seed,
-        spacing_mm=tuple(spacing) if spacing else None,
+        spacing_mm=tuple(args.spacing * 3 if len(args.spacing) == 1 else args.spacing),
         shape=tuple(args.shape) if args.shape else None,
         view=args.view,
         split=tuple(args.split),

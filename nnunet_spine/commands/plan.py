@@ -1,12 +1,17 @@
 """`nnunet-spine plan`: plans for nnU-Net that suit spines and our networks."""
 
 import argparse
+import math
+import sys
 
 from nnunet_spine.errors import InputError
+from nnunet_spine.io.environment import check_plans_name, nnunet_folder, nnunet_processes, raw_dataset
+from nnunet_spine.jobs import usable_cores
 
 HELP = "plan a converted dataset for nnU-Net: spacing, sagittal slices, memory of our networks"
 
 DEFAULT_PLANS = "nnUNetSpinePlans"
+CPU_VOXELS_PER_STEP = 1_000_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,6 +58,9 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(f"--patch {' '.join(map(str, args.patch))}; expected three numbers of at least 8")
     if args.gpu_memory <= 0:
         raise InputError(f"--gpu-memory {args.gpu_memory:g}; expected a positive number of GB")
+    check_plans_name(args.plans_name)
+    raw_dataset(args.dataset)
+    nnunet_folder("nnUNet_preprocessed")
     from nnunet_spine.planning import CPU_MEMORY_GB, CPU_SPACING_MM, WHOLE_VOLUME_PATCH, PlanOptions, plan_dataset
     from nnunet_spine.trainers import get_trainer
 
@@ -84,13 +92,30 @@ def run(args: argparse.Namespace) -> None:
             )
     if args.quiet:
         return
+    if args.cpu:
+        _warn_of_hours(plans["configurations"])
     dataset = int(plans["dataset_name"][7:10])  # DatasetXXX_Name; nnUNetv2_preprocess takes numbers only
     configuration = trainer.recommended if trainer.recommended in plans["configurations"] else "2d"
     device = " -device cpu" if args.cpu else ""
+    processes = nnunet_processes(usable_cores(), gpu=False)
+    export = f"  export {' '.join(f'{name}={n}' for name, n in processes.items())}\n" if args.cpu else ""
     print(
-        f"\nNext:\n  nnUNetv2_preprocess -d {dataset} -plans_name {args.plans_name} -c {configuration}\n"
+        f"\nNext:\n{export}  nnUNetv2_preprocess -d {dataset} -plans_name {args.plans_name} -c {configuration}\n"
         f"  nnUNetv2_train {dataset} {configuration} 0 -p {args.plans_name} -tr {args.trainer}{device}"
     )
+
+
+def _warn_of_hours(configurations: dict[str, dict]) -> None:
+    """Say so where a training step of a CPU plan is far larger than what a few cores do in a second."""
+    for name, configuration in configurations.items():
+        voxels = math.prod(configuration.get("patch_size", [0])) * configuration.get("batch_size", 0)
+        if voxels > CPU_VOXELS_PER_STEP:
+            print(
+                f"nnunet-spine plan: {name} takes {voxels / 1e6:.1f} million voxels per training step: hours on a few "
+                "cores. Leave out --whole-volume, give a smaller --patch, or shorten the training (-tr "
+                "TRAINER_10epochs_25iters)",
+                file=sys.stderr,
+            )
 
 
 def _spacing(values: list[float] | None) -> tuple[float, float, float] | None:

@@ -24,6 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Write the maps; see `nnunet_spine.spine_map.predict`."""
+    for folder in (args.input, args.model):
+        if not Path(folder).is_dir():
+            raise InputError("no such folder", "check the path", folder)
     import torch
     from tqdm import tqdm
 

@@ -2,7 +2,11 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from nnunet_spine.errors import InputError
+
+FINEST_MM, COARSEST_MM = 0.5, 5.0  # coarser voxels leave a handful of the upper cervical levels
 
 
 @dataclass(frozen=True)
@@ -13,7 +17,7 @@ class PhantomOptions:
         shape: voxels along x, y, z of the unflipped (RAS) volume, or None for a field of view that just shows the
             levels chosen by `levels_in_view`.
         spacing_mm: voxel size along x, y, z; or two values, the range from which one in-plane and one slice spacing
-            are drawn. 0.5-3 mm. Shapes are evaluated at this spacing, nothing is resampled.
+            are drawn. 0.5-5 mm. Shapes are evaluated at this spacing, nothing is resampled.
         levels_in_view: fewest and most levels shown when `shape` is None; None shows the whole spine.
         lowest_levels: the levels in view are the lowest ones, as in CT of the lumbar spine, and not just any.
         last_thoracic: 11, 12 or 13; None draws it (12 unless a variant is drawn).
@@ -47,11 +51,20 @@ class PhantomOptions:
     random_orientation: bool = False
     keep_partial: bool = False
 
+    @property
+    def is_range(self) -> bool:
+        """Whether `spacing_mm` is a range and not one value per axis."""
+        return len(self.spacing_mm) == 2
+
     def __post_init__(self):
         if self.shape is not None and (len(self.shape) != 3 or min(self.shape) < 16):
             raise InputError(f"phantom shape {self.shape}; expected three numbers of at least 16")
-        if len(self.spacing_mm) not in (2, 3) or not all(0.5 <= s <= 3 for s in self.spacing_mm):
-            raise InputError(f"phantom spacing {self.spacing_mm}; expected three numbers, or a range, of 0.5 to 3 mm")
+        in_range = all(FINEST_MM <= s <= COARSEST_MM for s in self.spacing_mm)
+        if len(self.spacing_mm) not in (2, 3) or not in_range or (self.is_range and np.diff(self.spacing_mm) < 0):
+            raise InputError(
+                f"voxel size {' '.join(f'{s:g}' for s in self.spacing_mm)} mm",
+                f"give one number, two (from, to) or three (x y z), each {FINEST_MM:g} to {COARSEST_MM:g}",
+            )
         if self.last_thoracic not in (None, 11, 12, 13) or self.last_lumbar not in (None, 4, 5, 6):
             raise InputError(f"last levels T{self.last_thoracic}, L{self.last_lumbar}; expected T11-T13 and L4-L6")
         if self.fracture_grade not in (None, 1, 2, 3):

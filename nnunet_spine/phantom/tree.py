@@ -39,8 +39,8 @@ class TreeOptions:
 
     Attributes:
         seed: of the whole tree.
-        spacing_mm: voxel size along x, y, z; None draws 1-3 mm per case, isotropic or with thicker axial or sagittal
-            slices.
+        spacing_mm: voxel size along x, y, z; or two values, a range from which each case draws its own, isotropic or
+            with thicker axial or sagittal slices.
         shape: voxels along x, y, z before reorientation; None fits the field of view to the levels shown.
         view: "whole" shows the whole spine, "crop" 7 to 13 levels, "mixed" both, "lumbar" the lowest 5 to 7. Not with
             `shape`.
@@ -49,7 +49,7 @@ class TreeOptions:
     """
 
     seed: int = 0
-    spacing_mm: tuple[float, float, float] | None = None
+    spacing_mm: tuple[float, ...] = (1.0, 3.0)
     shape: tuple[int, int, int] | None = None
     view: str = "mixed"
     split: tuple[float, float, float] = (60.0, 20.0, 20.0)
@@ -62,7 +62,7 @@ class TreeOptions:
             raise InputError(f"view '{self.view}'; expected {', '.join(VIEWS)}")
         if len(self.split) != 3 or min(self.split) < 0 or sum(self.split) <= 0:
             raise InputError(f"split {self.split}; expected shares of training, validation and test, e.g. 60 20 20")
-        PhantomOptions(shape=self.shape, spacing_mm=self.spacing_mm or (2.0, 2.0, 2.0))
+        PhantomOptions(shape=self.shape, spacing_mm=self.spacing_mm)
 
 
 @dataclass(frozen=True)
@@ -125,8 +125,8 @@ def plan_cases(n: int, options: TreeOptions) -> list[Case]:
 def _case(options: TreeOptions, patient: int, scan: int, number: int, first: int, two_series: bool, split: str) -> Case:
     rng = np.random.default_rng([options.seed, patient, scan, 1])
     seed = int(np.random.SeedSequence([options.seed, patient]).generate_state(1)[0])
-    drawn, show_direction = _draw_spacing(rng), bool(rng.random() < 0.6)
-    spacing = options.spacing_mm or drawn
+    drawn, show_direction = _draw_spacing(rng, options.spacing_mm[0], options.spacing_mm[-1]), bool(rng.random() < 0.6)
+    spacing = drawn if len(options.spacing_mm) == 2 else options.spacing_mm
     variant = None if options.plain else _VARIANTS.get(patient % _CYCLE)
     whole = bool(rng.random() < 0.35) or variant is not None  # a variant shows in full
     whole = {"mixed": whole, "whole": True, "crop": False, "lumbar": False}[options.view]
@@ -151,10 +151,11 @@ def _case(options: TreeOptions, patient: int, scan: int, number: int, first: int
     return Case(split, subject, stem, seed, scan, PhantomOptions(**choices))
 
 
-def _draw_spacing(rng: np.random.Generator) -> tuple[float, float, float]:
-    fine, thick = round(float(rng.uniform(1.0, 2.0)), 2), round(float(rng.uniform(2.0, 3.0)), 2)
+def _draw_spacing(rng: np.random.Generator, low: float, high: float) -> tuple[float, float, float]:
+    middle = (low + high) / 2
+    fine, thick = round(float(rng.uniform(low, middle)), 2), round(float(rng.uniform(middle, high)), 2)
     kind = rng.choice(["iso", "ax", "sag"], p=[0.35, 0.4, 0.25])
-    isotropic = round(float(rng.uniform(1.2, 3.0)), 2)
+    isotropic = round(float(rng.uniform(low + 0.1 * (high - low), high)), 2)
     return {"iso": (isotropic,) * 3, "ax": (fine, fine, thick), "sag": (thick, fine, fine)}[str(kind)]
 
 

@@ -31,7 +31,7 @@ def extents_mm(frames: Frames, levels: tuple[str, ...], dims: tuple[Dimensions, 
 
 def draw_spacing(rng: np.random.Generator, options: PhantomOptions) -> np.ndarray:
     """(3,) mm; for a range, one in-plane and one slice spacing, slices axial (3 of 4 times) or sagittal."""
-    if len(options.spacing_mm) == 3:
+    if not options.is_range:
         return np.array(options.spacing_mm, float)
     low, high = options.spacing_mm
     in_plane, between = np.sort(np.round(rng.uniform(low, high, 2), 2))
