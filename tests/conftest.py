@@ -68,3 +68,13 @@ def real_data() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("NNUNET_SPINE_TEST_DATA does not name a folder with the real test data")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A headless browser for pages of ours, see `report_page.Page`."""
+    from report_page import start_browser
+
+    driver = start_browser()
+    yield driver
+    driver.quit()

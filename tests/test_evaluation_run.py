@@ -44,7 +44,7 @@ class TestCommand:
     def test_end_to_end_by_hand(self, folders, capsys):
         a, b = run(folders)["cases"]
         out = capsys.readouterr().out
-        assert "all labels correct in 1 of 2 cases" in out
+        assert "All labels correct in 1 of 2 scans" in out
         assert out.index("| b ") < out.index("| a ")  # the suspicious one first
         assert (a["dice"], a["localisation_error_mm"], a["all_labels_correct"], a["suspicion"]) == (1, 0, True, 0)
         assert (b["dice"], b["binary_dice"], b["shift"], b["missed"]) == (0, 1, 1, ["T11"])
@@ -76,7 +76,7 @@ class TestCommand:
         run(folders, "--quiet")
         captured = capsys.readouterr()
         assert captured.err == ""
-        assert "| All " in captured.out
+        assert "| all " in captured.out
 
     def test_workers_give_the_same_and_load_neither_torch_nor_nnunet(self, folders):
         alone = run(folders)
@@ -163,14 +163,23 @@ class TestFailures:
     def test_groups_of_cases(self, folders):
         (folders / "groups.csv").write_text("case,group\na,healthy\nb,osteoporotic\n")
         a, b = run(folders, "--groups", folders / "groups.csv")["cases"]
-        assert (a["group"], b["group"]) == ("healthy", "osteoporotic")
-        line = next(
-            x for x in (folders / "out" / "summary.md").read_text().splitlines() if x.startswith("| prediction")
-        )
-        assert " ".join(line.split()) == "| prediction | 100.0 ± 0.0 | 0.0 ± 0.0 | 50.0 ± 53.5 |"
+        assert (a["groups"], b["groups"]) == (["healthy"], ["osteoporotic"])
+        lines = [" ".join(x.split()) for x in (folders / "out" / "summary.md").read_text().splitlines()]
+        assert "| method | healthy | osteoporotic |" in lines
+        assert "| osteoporotic | 1 | 100.0 |" in lines  # Dice of the entire spine, whatever its names
+        groups = evaluation.load(folders / "out")["groups"]
+        assert groups["osteoporotic"]["all_labels_correct"]["count"] == 0
+        rows = list(csv.DictReader((folders / "out" / "summary.csv").open()))
+        found = {r["cases"]: r["mean"] for r in rows if (r["group"], r["metric"]) == ("All", "dice")}
+        assert found == {"all": "0.5", "healthy": "1.0", "osteoporotic": "0.0"}
+
+    def test_a_case_may_be_in_several_groups(self, folders):
+        (folders / "groups.csv").write_text("case,group\na,healthy\na,everyone\nb,everyone\na,everyone\n")
+        a, b = run(folders, "--groups", folders / "groups.csv")["cases"]
+        assert (a["groups"], b["groups"]) == (["healthy", "everyone"], ["everyone"])
 
     @pytest.mark.parametrize(
-        "text", ["name,group\na,x\n", "case,group\na,\n", "case,group\na,x\na,y\n", "case,group\nz,x\n"]
+        "text", ["name,group\na,x\n", "case,group\na,\n", "case,group\na,all\n", "case,group\nz,x\n"]
     )
     def test_groups_that_cannot_be_used(self, folders, text, capsys):
         (folders / "groups.csv").write_text(text)
@@ -329,7 +338,7 @@ class TestRecord:
     def test_scores_survive_json(self, folders):
         entry = run(folders)["cases"][1]
         score = evaluation.score_from_dict(entry)
-        assert (score.dice, score.shift, score.missed) == (entry["dice"], entry["shift"], tuple(entry["missed"]))
+        assert (score["dice"], score.shift, score.missed) == (entry["dice"], entry["shift"], tuple(entry["missed"]))
         assert evaluation.score_from_dict(json.loads(json.dumps(evaluation.score_to_dict(score)))) == score
 
     @pytest.mark.parametrize(
@@ -337,7 +346,7 @@ class TestRecord:
         [
             ("{", "not readable as JSON"),
             ('{"cases": []}', "not a result of"),
-            ('{"version": 99, "settings": {}, "summary": {}, "cases": []}', "version 99"),
+            ('{"version": 99, "settings": {}, "metrics": [], "summary": {}, "cases": []}', "version 99"),
         ],
     )
     def test_other_files_are_refused(self, tmp_path, content, message):
@@ -417,12 +426,12 @@ class TestSeveralMethods:
         assert len(evaluation.load(out / "Conv_LSTM")["cases"]) == 3
         assert evaluation.load(out / "V-Net")["method"] == "V-Net"
         rows = list(csv.DictReader((out / "summary.csv").open()))
-        dice = {r["method"]: r for r in rows if (r["group"], r["metric"]) == ("scan", "dice_per_case")}
+        dice = {r["method"]: r for r in rows if (r["group"], r["metric"]) == ("scan", "dice")}
         assert {name: (int(r["n"]), float(r["mean"])) for name, r in dice.items()} == {
             "Conv_LSTM": (2, 0.5),
             "V-Net": (2, 0.75),
         }
-        assert "V-Net - Conv_LSTM" in (out / "summary.md").read_text()
+        assert "Paired differences to Conv_LSTM" in (out / "summary.md").read_text()
         assert "Conv\\_LSTM" in (out / "tables.tex").read_text()
 
     @pytest.mark.parametrize("values", [["a=pred", "a=other"], ["pred", "b=other"], ["pred", "other"]])
@@ -438,7 +447,7 @@ class TestSeveralMethods:
             return [score_case(prediction, spine(), AFFINE, case=case) for case in "ab"]
 
         perfect, rolled = scores(spine()), scores(np.roll(spine(), 1, 0))
-        difference = evaluation.paired_differences(rolled, perfect, Settings(bootstrap_draws=20))["Dice"]
+        difference = evaluation.paired_differences(rolled, perfect, Settings(bootstrap_draws=20))["dice"]
         assert (difference.count, difference.mean, difference.low, difference.high) == (2, -0.25, -0.25, -0.25)
         with pytest.raises(ValueError, match="same scans"):
             evaluation.paired_differences(rolled, perfect[:1], Settings())

@@ -9,8 +9,8 @@ import pytest
 from cube_spine import AFFINE, LEVELS_SEEN, spine
 
 from nnunet_spine import evaluation
-from nnunet_spine.evaluation import Method, Table, paper_tables, write
-from nnunet_spine.evaluation.layouts import mean_sd, number, rate_interval
+from nnunet_spine.evaluation import Method, Table, metric_tables, paper_tables, write
+from nnunet_spine.evaluation.cells import mean_sd, number, rate_interval
 from nnunet_spine.evaluation.table import latex_text, markdown_grid
 from nnunet_spine.scores import Rate, Settings, Summary, score_case, summarise_cohort
 
@@ -27,7 +27,8 @@ def cases():
 @pytest.fixture(scope="module")
 def tables(cases):
     summary = summarise_cohort(cases)
-    found = paper_tables([Method("A_1", summary), Method("B", summary)], Settings(), "native")
+    methods = [Method("A_1", summary, {"young": summarise_cohort(cases[:1])}), Method("B", summary, {"young": summary})]
+    found = metric_tables(methods, Settings(), "native") + paper_tables(methods)
     return {table.key: table for table in found}
 
 
@@ -47,38 +48,53 @@ def read_latex(text):
 
 def test_layouts_of_all_papers_are_there(tables):
     captions = " ".join(table.caption for table in tables.values())
-    for source in ("Masuzawa et al., Table 1", "Masuzawa et al., Table 2", "Sekuboyina et al., Table 1",
+    for source in ("Masuzawa et al., segmentation", "Masuzawa et al., localisation", "Sekuboyina et al., Table 1",
                    "Sekuboyina et al., Table 2", "Mita et al., Table 1", "Hempe and Heinrich, Table 1"):  # fmt: skip
-        assert f"layout after {source}" in captions
+        assert f"Layout of {source}" in captions
+    assert not any("ayout" in tables[key].caption for key in ("segmentation", "identification", "scans"))  # ours
 
 
-def test_captions_state_number_rule_and_penalty(tables):
+def test_sekuboyina_s_tables_hold_the_dice_of_the_entire_spine(cases, tables):
+    header, rows = read_markdown(evaluation.to_markdown(tables["sekuboyina_1"]))
+    assert header == ["data set", "scans", "A_1", "B"]
+    both = "100.0 ± 0.0"  # a shift by a level leaves the spine as it is
+    assert rows == [["young", "1", "100.0", both], ["all", "2", both, both]]
+    header, rows = read_markdown(evaluation.to_markdown(tables["sekuboyina_2"]))
+    assert (header, rows) == (["method", "young"], [["A_1", "100.0"], ["B", both]])
+    keys = [table.key for table in paper_tables([Method("", summarise_cohort(cases))])]
+    assert "sekuboyina_2" not in keys  # there are no groups
+
+
+def test_captions_state_number_and_centre(tables):
     for table in tables.values():
         assert "n = 2 scans with 8 reference vertebrae" in table.caption
-    caption = tables["identification"].caption
-    for part in (
-        "1000 mm for a missed one",
-        "VerSe's script",
-        "Glocker et al. 2012",
-        "within 20 mm",
-        "centroid of the",
-    ):
-        assert part in caption
+    assert "centroid of the" in tables["identification"].caption
+
+
+def test_definitions_state_rules_penalty_and_the_way_of_nnunet():
+    text = " ".join(evaluation.definitions(Settings(miss_penalty_mm=50, nsd_tolerance_mm=2, hd95="max-directed")))
+    for part in ("counts as 50 mm", "VerSe's script", "Glocker et al. 2012", "within 20 mm", "within 2 mm", "in voxels",
+                 "percentile of those distances, max-directed", "nnU-Net's summary.json"):  # fmt: skip
+        assert part in text
 
 
 def test_values_by_hand(tables):
     header, rows = read_markdown(evaluation.to_markdown(tables["identification"]))
     row = dict(zip(header, rows[0], strict=True))
     assert (row["method"], row["region"], row["n"], row["missed"], row["surplus"]) == ("A_1", "all", "8", "1", "1")
-    assert row["d_mean all mm"] == f"{(3 * 30 + 1000) / 8:.1f}"
-    assert row["id VerSe %"].startswith("50.0 [0.0, 100.0]")
+    assert row["Localisation error, all mm"].startswith(f"{(3 * 30 + 1000) / 8:.1f} ±")
+    assert row["Identified %"] == "50.0 [0.0, 100.0]"
     cervical = dict(zip(header, rows[1], strict=True))
-    assert (cervical["n"], cervical["d_mean hits mm"], cervical["id Glocker %"]) == ("0", "–", "–")
-    header, rows = read_markdown(evaluation.to_markdown(tables["iou_lumbar"]))
+    assert (cervical["n"], cervical["Localisation error mm"], cervical["Identified (Glocker) %"]) == ("0", "–", "–")
+    header, rows = read_markdown(evaluation.to_markdown(tables["mita"]))
     assert (header, rows[0]) == (["method", "L1", "L2", "lumbar"], ["A_1", "0.500", "0.500", "0.500"])
-    header, rows = read_markdown(evaluation.to_markdown(tables["dice_multilabel"]))
-    assert rows[1] == ["B", "50.0 ± 53.5", "50.0 ± 70.7", "100.0 ± 0.0", "1/2"]
-    header, rows = read_markdown(evaluation.to_markdown(tables["levels"]))
+    header, rows = read_markdown(evaluation.to_markdown(tables["hempe"]))
+    assert rows[1] == ["B", "50.0 ± 70.7", "100.0 ± 0.0"]
+    header, rows = read_markdown(evaluation.to_markdown(tables["scans"]))
+    row = dict(zip(header, rows[1], strict=True))
+    assert (row["method"], row["group"], row["scans"]) == ("A_1", "all", "2")
+    assert (row["All labels correct %"], row["Labels right %"]) == ("50.0 [0.0, 100.0]", "50.0 [0.0, 100.0]")
+    header, rows = read_markdown(evaluation.to_markdown(tables["segmentation_levels"]))
     assert [row[1] for row in rows[:5]] == [*LEVELS_SEEN, "L3"]
 
 
@@ -127,7 +143,7 @@ def test_missing_values():
 
 
 def test_one_method_is_not_named_in_regions(cases):
-    (first, *_) = paper_tables([Method("", summarise_cohort(cases))], Settings(), "1mm")
+    (first, *_) = metric_tables([Method("", summarise_cohort(cases))], Settings(), "1mm")
     assert first.header[0] == "region"
     assert "1 mm isotropic grid" in first.caption
 
@@ -158,6 +174,16 @@ def test_csv_of_the_summary_parses_back(cases):
     assert float(by_key["L3", "surplus"]["n"]) == 1
     assert by_key["C", "dice"]["mean"] == ""
     assert float(by_key["scan", "all_labels_correct"]["mean"]) == 0.5
+    assert by_key["scan", "all_labels_correct"]["interval"] == "bootstrap over scans"
+
+
+def test_an_interval_that_no_bootstrap_can_tell_is_starred_and_explained(cases):
+    (_, identification, scans, *_) = metric_tables([Method("", summarise_cohort(cases[:1] * 8))], Settings(), "native")
+    row = dict(zip(identification.header, identification.rows[0], strict=True))
+    assert row["Identified %"] == "100.0 [63.1, 100.0]*"
+    row = dict(zip(scans.header, scans.rows[0], strict=True))
+    assert row["All labels correct %"] == "100.0 [63.1, 100.0]*"
+    assert all("Clopper-Pearson" in table.caption for table in (identification, scans))
 
 
 def test_cases_are_sorted_by_suspicion(cases):
@@ -174,7 +200,8 @@ def test_long_tables_say_what_they_leave_out(cases):
 
 def test_nothing_scored():
     summary = summarise_cohort([])
-    for table in paper_tables([Method("", summary)], Settings(), "native"):
+    methods = [Method("", summary)]
+    for table in metric_tables(methods, Settings(), "native") + paper_tables(methods):
         assert "n = 0 scans" in table.caption
         assert "None" not in evaluation.to_markdown(table)
 
@@ -184,5 +211,5 @@ def test_reference_without_masks_has_no_overlap_columns_filled():
     from nnunet_spine.scores import score_centers
 
     score = score_centers(spine(), AFFINE, {BY_NAME["L1"].nnunet_id: np.zeros(3)}, case="points")
-    (first, *_) = paper_tables([Method("", summarise_cohort([score]))], Settings(), "native")
+    (first, *_) = metric_tables([Method("", summarise_cohort([score]))], Settings(), "native")
     assert dict(zip(first.header, first.rows[0], strict=True))["Dice"] == "–"

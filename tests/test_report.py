@@ -8,7 +8,6 @@ import shlex
 import shutil
 import struct
 import time
-from dataclasses import asdict
 from urllib.parse import quote
 
 import nibabel as nib
@@ -16,6 +15,7 @@ import numpy as np
 import pytest
 from evaluated_folder import LEVELS, NASTY, EvaluatedFolder, evaluate_folder, evaluated_folder
 from PIL import Image
+from report_page import Page
 
 from nnunet_spine.cli import main
 from nnunet_spine.errors import InputError
@@ -25,12 +25,7 @@ from nnunet_spine.io.files import read_json, write_json
 from nnunet_spine.jobs import Processes, Workplace
 from nnunet_spine.meshes import Mesh
 from nnunet_spine.report import ReportOptions, build_report, encode, page, views
-from nnunet_spine.scores import summarise_cohort
-
-FLAGS = (
-    "--headless=new", "--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
-    "--ignore-gpu-blocklist", "--window-size=1400,900",
-)  # fmt: skip
+from nnunet_spine.scores import metrics, summarise_cohort
 
 
 @pytest.fixture(scope="module")
@@ -272,74 +267,6 @@ def test_a_case_that_cannot_be_drawn_is_on_the_page_without_pictures(cohort, tmp
 # --- in a browser
 
 
-@pytest.fixture(scope="module")
-def browser():
-    webdriver = pytest.importorskip("selenium.webdriver")
-    driver_path = shutil.which("chromedriver")
-    if driver_path is None or not (shutil.which("chromium") or shutil.which("google-chrome")):
-        pytest.skip("chromium and chromedriver are not installed")
-    options = webdriver.ChromeOptions()
-    for flag in FLAGS:
-        options.add_argument(flag)
-    if chromium := shutil.which("chromium"):
-        options.binary_location = chromium
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver_path))
-    yield driver
-    driver.quit()
-
-
-class Page:
-    """The report in the browser."""
-
-    def __init__(self, driver):
-        self.driver = driver
-
-    def run(self, script: str, *arguments):
-        return self.driver.execute_script(script, *arguments)
-
-    def open(self, path, address: str = "") -> "Page":
-        self.driver.get("about:blank")
-        self.driver.get(path.as_uri() + address)
-        self.wait("return document.documentElement.dataset.ready === 'all'")
-        return self
-
-    def wait(self, script: str):
-        for _ in range(150):
-            if found := self.run(script):
-                return found
-            time.sleep(0.1)
-        raise AssertionError(f"waited in vain: {script}; {self.run('return document.body.innerText')[:2000]}")
-
-    def press(self, key: str) -> None:
-        """A key by selenium's name for it."""
-        from selenium.webdriver import ActionChains, Keys
-
-        ActionChains(self.driver).send_keys(getattr(Keys, key)).perform()
-
-    def click(self, selector: str) -> None:
-        self.driver.find_element("css selector", selector).click()
-
-    def names(self) -> list[str]:
-        return self.run("return [...document.querySelectorAll('#case-table tbody th')].map((x) => x.textContent)")
-
-    def case(self) -> str | None:
-        script = "const d = document.getElementById('case'); return d.open ? d.querySelector('h2').textContent : null"
-        return self.run(script)
-
-    def view(self, name: str) -> None:
-        self.click(f".views [data-value={name}]")
-        self.wait(f"return document.getElementById('stage').dataset.ready === '{name}'")
-
-    def colors(self, selector: str) -> int:
-        """How many colours an element shows on the screen."""
-        png = self.driver.find_element("css selector", selector).screenshot_as_png
-        return len(np.unique(np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).reshape(-1, 3), axis=0))
-
-    def complaints(self) -> list[str]:
-        return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
-
-
 @pytest.fixture
 def opened(browser, built) -> Page:
     return Page(browser).open(built.path)
@@ -352,7 +279,9 @@ def test_it_shows_the_cohort_and_the_failure(opened):
     assert "forgotten" in text
     assert "Identification radius, mm" in text
     # 35 vertebrae: 7 shifted and 1 missed are not identified
-    assert opened.run("return document.querySelectorAll('.figure .value')[3].textContent") == "77.1 %"
+    script = "return [...document.querySelectorAll('.figure')].map((f) => [...f.children].map((x) => x.textContent))"
+    figures = {label: value for label, value, _ in opened.run(script)}
+    assert figures["Identified"] == "77.1 %"
     assert opened.complaints() == []
 
 
@@ -363,8 +292,8 @@ def test_the_most_suspicious_case_comes_first(opened):
 
 @pytest.mark.parametrize(
     ("key", "values"),
-    [("case", None), ("suspicion", 1), ("findings", None), ("levels", None), ("dice", 4), ("assd_mm", 5),
-     ("hd95_mm", 6), ("nsd", 7), ("localisation_error_mm", 8), ("identification_rate", 9)],
+    [("case", None), ("suspicion", 1), ("findings", None), ("levels", None),
+     *((metric.mean_key, 4 + k) for k, metric in enumerate(m for m in metrics.METRICS if m.paired))],
 )  # fmt: skip
 def test_every_column_sorts_both_ways(opened, key, values):
     button = f"th[data-key={key}] button"
@@ -373,7 +302,7 @@ def test_every_column_sorts_both_ways(opened, key, values):
         opened.click(button)
         direction = opened.run(f"return document.querySelector('th[data-key={key}]').getAttribute('aria-sort')")
         directions.add(direction)
-        if values is not None and key != "identification_rate":
+        if values is not None and key != "all_labels_correct":
             cells = opened.run(
                 "return [...document.querySelectorAll('#case-table tbody tr[data-case]')]"
                 f".map((row) => row.cells[{values}].textContent)"
@@ -442,11 +371,11 @@ def test_a_point_of_the_distributions_opens_its_case(opened):
 
 
 def test_missed_vertebrae_are_counted_under_the_distances_and_nothing_is_nan(opened):
-    for key in ("dice", "assd_mm", "hd95_mm", "nsd", "distance_mm", "identified"):
-        opened.click(f"#distributions [data-value={key}]")
+    for metric in metrics.vertebra_metrics():
+        opened.click(f"#distributions [data-value={metric.key}]")
         chart = opened.run("return document.querySelector('.chart').outerHTML")
         assert "NaN" not in chart
-        assert ("missed-count" in chart) == key.endswith("_mm")
+        assert ("missed-count" in chart) == (metric.if_missed is None)
     assert "NaN" not in opened.run("return document.body.innerText")
 
 
@@ -551,7 +480,7 @@ def test_a_phone_scrolls_only_downwards(opened):
 def test_no_case_and_one_case(browser, cohort, tmp_path, kept):
     def change(copy, content):
         content["cases"], content["failures"] = content["cases"][:kept], []
-        content["summary"] = asdict(summarise_cohort([score_from_dict(case) for case in content["cases"]]))
+        content["summary"] = summarise_cohort([score_from_dict(case) for case in content["cases"]]).to_dict()
 
     copy = without(cohort, tmp_path, change)
     report = build_report(copy.evaluation, tmp_path / "report.html", ReportOptions())

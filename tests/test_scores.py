@@ -33,8 +33,8 @@ class TestOneCase:
         score = scores.score_case(reference, reference, AFFINE, case="a")
         assert score.case == "a"
         assert [v.name for v in score.vertebrae] == LEVELS_SEEN
-        assert score.binary_dice == score.dice == score.identification_rate == 1.0
-        assert score.localisation_error_mm == 0.0
+        assert score["binary_dice"] == score["dice"] == score["identification_rate"] == 1.0
+        assert score["localisation_error_mm"] == 0.0
         assert score.missed == score.surplus_names == ()
         assert score.all_labels_correct
         assert score.vertebrae[0].reference_mm3 == pytest.approx(64 * SPACING_MM**3)
@@ -48,22 +48,22 @@ class TestOneCase:
         prediction[0, 0, 3] = 21  # one voxel of L1 called L2
         score = scores.score_case(prediction, reference, np.eye(4))
         l1, l2 = score.vertebrae
-        assert l1.dice == pytest.approx(2 * 2 / (4 + 2))
-        assert l2.dice == 0.0  # present, but elsewhere
+        assert l1["dice"] == pytest.approx(2 * 2 / (4 + 2))
+        assert l2["dice"] == 0.0  # present, but elsewhere
         assert not l2.missed
-        assert score.binary_dice == pytest.approx(2 * 3 / (6 + 3))
-        assert score.dice == pytest.approx((2 / 3 + 0) / 2)
-        assert l1.distance_mm == 0.0
-        assert l2.distance_mm == pytest.approx(np.sqrt(2**2 + 2**2 + 2.5**2))
+        assert score["binary_dice"] == pytest.approx(2 * 3 / (6 + 3))
+        assert score["dice"] == pytest.approx((2 / 3 + 0) / 2)
+        assert l1["distance_mm"] == 0.0
+        assert l2["distance_mm"] == pytest.approx(np.sqrt(2**2 + 2**2 + 2.5**2))
 
     def test_shift_by_one_level(self):
         reference = spine(LEVELS_SEEN)
         one_down = dict(zip(LEVELS_SEEN, [*LEVELS_SEEN[1:], "L3"], strict=True))
         score = scores.score_case(relabel(reference, one_down), reference, AFFINE)
-        assert score.binary_dice == 1.0
-        assert score.dice == 0.0
-        assert score.identification_rate == 0.0
-        assert score.localisation_error_mm == pytest.approx(6 * SPACING_MM)
+        assert score["binary_dice"] == 1.0
+        assert score["dice"] == 0.0
+        assert score["identification_rate"] == 0.0
+        assert score["localisation_error_mm"] == pytest.approx(6 * SPACING_MM)
         assert score.missed == ("T10",)
         assert score.surplus_names == ("L3",)
         assert not score.all_labels_correct
@@ -72,10 +72,10 @@ class TestOneCase:
         reference = spine(LEVELS_SEEN)
         score = scores.score_case(relabel(reference, {"T12": None}), reference, AFFINE)
         assert score.missed == ("T12",)
-        assert score.vertebrae[2].distance_mm is None
-        assert score.dice == pytest.approx(4 / 5)
-        assert score.identification_rate == pytest.approx(4 / 5)
-        assert score.localisation_error_mm == 0.0
+        assert score.vertebrae[2]["distance_mm"] is None
+        assert score["dice"] == pytest.approx(4 / 5)
+        assert score["identification_rate"] == pytest.approx(4 / 5)
+        assert score["localisation_error_mm"] == 0.0
         assert not score.all_labels_correct
 
     def test_invent_one(self):
@@ -83,8 +83,8 @@ class TestOneCase:
         reference = relabel(prediction, {"L2": None})
         score = scores.score_case(prediction, reference, AFFINE)
         assert score.surplus_names == ("L2",)
-        assert score.dice == score.identification_rate == 1.0
-        assert score.binary_dice == pytest.approx(2 * 4 / (4 + 5))
+        assert score["dice"] == score["identification_rate"] == 1.0
+        assert score["binary_dice"] == pytest.approx(2 * 4 / (4 + 5))
         assert not score.all_labels_correct
 
     def test_thirteenth_thoracic_vertebra_stands_between_t12_and_l1(self):
@@ -112,21 +112,27 @@ class TestOneCase:
         reference, prediction = np.zeros((2, 9, 9, 9), np.uint8)
         reference[4, 4, 4] = prediction[6, 5, 4] = 20
         (l1,) = scores.score_case(prediction, reference, affine).vertebrae
-        assert l1.distance_mm == pytest.approx(np.hypot(1.0, 2.0))
+        assert l1["distance_mm"] == pytest.approx(np.hypot(1.0, 2.0))
         assert l1.reference_mm3 == pytest.approx(3.0)
 
     def test_nothing_on_either_side(self):
         empty = np.zeros((3, 3, 3), np.uint8)
         score = scores.score_case(empty, empty, AFFINE)
         assert score.vertebrae == score.surplus == ()
-        assert score.binary_dice is score.dice is score.identification_rate is score.localisation_error_mm is None
+        assert (
+            score["binary_dice"]
+            is score["dice"]
+            is score["identification_rate"]
+            is score["localisation_error_mm"]
+            is None
+        )
         assert score.all_labels_correct
 
     def test_nothing_predicted(self):
         reference = spine(["L1"])
         score = scores.score_case(np.zeros_like(reference), reference, AFFINE)
-        assert score.binary_dice == score.dice == score.identification_rate == 0.0
-        assert score.localisation_error_mm is None
+        assert score["binary_dice"] == score["dice"] == score["identification_rate"] == 0.0
+        assert score["localisation_error_mm"] is None
 
     @pytest.mark.parametrize(
         ("value", "dtype"), [(28, np.uint8), (-1, np.int16), (1.5, np.float32), (np.nan, np.float64), (300, np.int32)]
@@ -139,7 +145,7 @@ class TestOneCase:
 
     def test_whole_numbers_of_any_type_are_accepted(self):
         reference = spine(["T13"])
-        assert scores.score_case(reference.astype(np.float64), reference.astype(np.int32), AFFINE).dice == 1.0
+        assert scores.score_case(reference.astype(np.float64), reference.astype(np.int32), AFFINE)["dice"] == 1.0
 
     def test_other_shape(self):
         with pytest.raises(InputError, match="same grid"):
@@ -202,43 +208,43 @@ class TestCohort:
 
     def test_regions(self, cases):
         summary = scores.summarise_cohort(cases)
-        assert (summary.cases, summary.all_labels_correct.count) == (3, 2)
-        assert (summary.binary_dice.count, summary.binary_dice.missing) == (2, 1)
-        assert summary.dice_per_case.mean == pytest.approx((1 + 0.5) / 2)
+        assert (summary.cases, summary["all_labels_correct"].count) == (3, 2)
+        assert (summary["binary_dice"].count, summary["binary_dice"].missing) == (2, 1)
+        assert summary.per_scan["dice"].mean == pytest.approx((1 + 0.5) / 2)
         everything, cervical, thoracic, lumbar = summary.regions
         assert [r.group for r in summary.regions] == ["All", "C", "T", "L"]
         assert (everything.reference, everything.missed, everything.surplus) == (8, 2, 1)
-        assert everything.identification_rate.count == 6
-        assert (cervical.reference, cervical.identification_rate.value) == (2, 1.0)
+        assert everything["identification_rate"].count == 6
+        assert (cervical.reference, cervical["identification_rate"].value) == (2, 1.0)
         assert (thoracic.reference, thoracic.missed, thoracic.surplus) == (6, 2, 0)
-        assert thoracic.identification_rate.value == pytest.approx(4 / 6)
-        assert thoracic.dice.mean == pytest.approx(4 / 6)
-        assert (thoracic.localisation_error_mm.count, thoracic.localisation_error_mm.missing) == (4, 2)
+        assert thoracic["identification_rate"].value == pytest.approx(4 / 6)
+        assert thoracic["dice"].mean == pytest.approx(4 / 6)
+        assert (thoracic["localisation_error_mm"].count, thoracic["localisation_error_mm"].missing) == (4, 2)
         assert (lumbar.reference, lumbar.surplus) == (0, 1)
-        assert lumbar.identification_rate.value is lumbar.dice.mean is None
+        assert lumbar["identification_rate"].value is lumbar["dice"].mean is None
 
     def test_levels(self, cases):
         levels = {level.group: level for level in scores.summarise_cohort(cases).levels}
         assert list(levels) == ["C7", "T1", "T2", "T3", "L1"]
-        assert (levels["T1"].reference, levels["T1"].missed, levels["T1"].dice.mean) == (2, 1, 0.5)
-        assert (levels["T3"].misnamed, levels["T3"].identification_rate_glocker.count) == (1, 1)
-        assert (levels["L1"].reference, levels["L1"].surplus, levels["L1"].dice.mean) == (0, 1, None)
+        assert (levels["T1"].reference, levels["T1"].missed, levels["T1"]["dice"].mean) == (2, 1, 0.5)
+        assert (levels["T3"].misnamed, levels["T3"]["identification_rate_glocker"].count) == (1, 1)
+        assert (levels["L1"].reference, levels["L1"].surplus, levels["L1"]["dice"].mean) == (0, 1, None)
 
     def test_penalty_counts_missed_vertebrae(self, cases):
         everything = scores.summarise_cohort(cases, scores.Settings(miss_penalty_mm=80.0)).regions[0]
-        assert everything.localisation_error_mm.mean == 0.0
-        assert everything.localisation_error_penalised_mm.mean == pytest.approx(2 * 80 / 8)
+        assert everything["localisation_error_mm"].mean == 0.0
+        assert everything["localisation_error_penalised_mm"].mean == pytest.approx(2 * 80 / 8)
 
     def test_missed_vertebrae_count_in_shares_and_are_missing_in_distances(self, cases):
         everything = scores.summarise_cohort(cases).regions[0]
-        for overlap in (everything.dice, everything.iou, everything.nsd):
+        for overlap in (everything["dice"], everything["iou"], everything["nsd"]):
             assert (overlap.count, overlap.missing, overlap.mean) == (8, 0, pytest.approx(6 / 8))
-        for distance in (everything.assd_mm, everything.hd_mm, everything.hd95_mm):
+        for distance in (everything["assd_mm"], everything["hd_mm"], everything["hd95_mm"]):
             assert (distance.count, distance.missing, distance.mean) == (6, 2, 0.0)
 
     def test_no_cases(self):
         summary = scores.summarise_cohort([])
-        assert summary.cases == summary.all_labels_correct.count == summary.regions[0].reference == 0
+        assert summary.cases == summary["all_labels_correct"].count == summary.regions[0].reference == 0
 
 
 class TestIntervals:
@@ -252,8 +258,12 @@ class TestIntervals:
     def test_scans_are_drawn_not_vertebrae(self, cases):
         everything = scores.summarise_cohort(cases).regions[0]
         # a quarter of the draws holds the good scan twice, a quarter the bad one twice
-        assert (everything.dice.mean, everything.dice.low, everything.dice.high) == (pytest.approx(7 / 8), 0.0, 1.0)
-        rate = everything.identification_rate
+        assert (everything["dice"].mean, everything["dice"].low, everything["dice"].high) == (
+            pytest.approx(7 / 8),
+            0.0,
+            1.0,
+        )
+        rate = everything["identification_rate"]
         assert (rate.count, rate.total, rate.low, rate.high) == (7, 8, 0.0, 1.0)
 
     def test_agrees_with_drawing_one_sample_after_the_other(self):
@@ -263,17 +273,34 @@ class TestIntervals:
         for _ in range(12):
             lost = {name: None for name in LEVELS_SEEN if rng.random() < 0.3}
             cases.append(scores.score_case(relabel(reference, lost), reference, AFFINE))
-        found = scores.summarise_cohort(cases, scores.Settings(bootstrap_draws=4000)).regions[0].dice
+        found = scores.summarise_cohort(cases, scores.Settings(bootstrap_draws=4000)).regions[0]["dice"]
         means = []
         for _ in range(4000):
             drawn = [cases[k] for k in rng.integers(0, 12, 12)]
-            means.append(np.mean([v.dice for case in drawn for v in case.vertebrae]))
+            means.append(np.mean([v["dice"] for case in drawn for v in case.vertebrae]))
         assert (found.low, found.high) == pytest.approx(np.percentile(means, [2.5, 97.5]), abs=0.03)
 
     def test_equal_scans_leave_no_doubt(self, cases):
         summary = scores.summarise_cohort([cases[0]] * 4)
-        assert summary.regions[0].dice.low == summary.regions[0].dice.high == 1.0
-        assert (summary.all_labels_correct.low, summary.all_labels_correct.high) == (1.0, 1.0)
+        assert summary.regions[0]["dice"].low == summary.regions[0]["dice"].high == 1.0
+
+    @pytest.mark.parametrize(("n", "low"), [(8, 0.6306), (49, 0.9275), (1, 0.025)])  # tables of Clopper and Pearson
+    def test_a_share_that_is_the_same_in_all_scans_is_not_certain(self, cases, n, low):
+        good, bad = (scores.summarise_cohort([case] * n) for case in cases)
+        for right, wrong in (
+            (good["all_labels_correct"], bad["all_labels_correct"]),
+            (good.regions[0]["identification_rate"], bad.regions[0]["identification_rate"]),
+        ):
+            assert (right.value, right.low, right.high) == (1.0, pytest.approx(low, abs=1e-4), 1.0)
+            assert (wrong.value, wrong.low, wrong.high) == (0.0, 0.0, pytest.approx(1 - low, abs=1e-4))
+            assert right.interval == wrong.interval == "Clopper-Pearson over scans"
+
+    def test_one_scan_gives_a_mean_but_no_interval(self, cases):
+        dice = scores.summarise_cohort(cases[:1]).regions[0]["dice"]
+        assert (dice.mean, dice.low, dice.high) == (1.0, None, None)
+
+    def test_where_scans_differ_the_interval_is_the_bootstrap_s(self, cases):
+        assert scores.summarise_cohort(cases)["all_labels_correct"].interval == "bootstrap over scans"
 
     def test_seed_decides(self, cases):
         many = cases * 5  # few draws: their intervals are coarse
@@ -284,5 +311,5 @@ class TestIntervals:
 
     def test_no_interval_without_values(self, cases):
         cervical = scores.summarise_cohort(cases).regions[1]
-        assert cervical.dice.low is cervical.dice.high is cervical.identification_rate.low is None
-        assert scores.summarise_cohort([]).all_labels_correct == scores.Rate(0, 0, None, None, None)
+        assert cervical["dice"].low is cervical["dice"].high is cervical["identification_rate"].low is None
+        assert scores.summarise_cohort([])["all_labels_correct"] == scores.Rate(0, 0, None, None, None)

@@ -31,11 +31,11 @@ def test_centers_alone():
     assert (case.case, case.notes, case.shift) == ("a", ("by hand",), None)
     assert [v.name for v in case.vertebrae] == list(HEIGHTS)
     for v in case.vertebrae:
-        assert (v.reference_mm3, v.dice, v.iou, v.assd_mm, v.hd_mm, v.hd95_mm, v.nsd) == (None,) * 7
-        assert (v.predicted_mm3, v.distance_mm, v.found_as) == (27 * 2.0, 0.0, v.name)
-        assert v.identified
-        assert v.identified_glocker
-    assert case.binary_dice is case.dice is case.nsd is None
+        assert (v.reference_mm3, v["dice"], v["iou"], v["assd_mm"], v["hd_mm"], v["hd95_mm"], v["nsd"]) == (None,) * 7
+        assert (v.predicted_mm3, v["distance_mm"], v.found_as) == (27 * 2.0, 0.0, v.name)
+        assert v["identified"]
+        assert v["identified_glocker"]
+    assert case["binary_dice"] is case["dice"] is case["nsd"] is None
     assert case.all_labels_correct
     assert case.suspicion == 0.0
 
@@ -48,19 +48,19 @@ def test_shift_seen_from_centers():
     assert [v.found_as for v in case.vertebrae] == names[:4]
     assert (case.missed, case.surplus_names, case.surplus[0].lies_on) == (("L3",), ("T11",), "T12")
     assert case.n_identified == 0  # 24 mm off
-    assert case.localisation_error_mm == pytest.approx(24.0)
+    assert case["localisation_error_mm"] == pytest.approx(24.0)
 
 
 def test_far_predictions_are_found_as_nothing():
     case = scores.score_centers(column({"L5": 4}), AFFINE, centers({"T12": 40}))
-    assert case.vertebrae[0].found_as is case.surplus[0].lies_on is case.vertebrae[0].distance_mm is None
+    assert case.vertebrae[0].found_as is case.surplus[0].lies_on is case.vertebrae[0]["distance_mm"] is None
 
 
 def test_nothing_predicted_and_nothing_known():
     empty = np.zeros((5, 5, 5), np.uint8)
     assert scores.score_centers(empty, AFFINE, centers({"L1": 3})).missed == ("L1",)
     case = scores.score_centers(empty, AFFINE, {})
-    assert (case.vertebrae, case.surplus, case.binary_dice) == ((), (), None)
+    assert (case.vertebrae, case.surplus, case["binary_dice"]) == ((), (), None)
     assert case.all_labels_correct
     assert scores.score_centers(column({"L1": 10}), AFFINE, {}).surplus_names == ("L1",)
 
@@ -69,15 +69,15 @@ def test_given_centers_replace_those_of_the_masks():
     labels = column(HEIGHTS)
     moved = {i: np.add(point, (3, 0, 4)) for i, point in centers({"L1": HEIGHTS["L1"]}).items()}
     case = scores.score_case(labels, labels, AFFINE, reference_centers_mm=moved)
-    assert [v.distance_mm for v in case.vertebrae] == [0.0, 5.0, 0.0, 0.0]
-    assert case.dice == 1.0
+    assert [v["distance_mm"] for v in case.vertebrae] == [0.0, 5.0, 0.0, 0.0]
+    assert case["dice"] == 1.0
 
 
 def test_a_level_with_a_center_and_no_mask_is_scored_by_its_center():
     with_l4, given = column(HEIGHTS | {"L4": 48}), centers({"L4": 48})
     case = scores.score_case(with_l4, column(HEIGHTS), AFFINE, reference_centers_mm=given)
     l4 = case.vertebrae[-1]
-    assert (l4.name, l4.reference_mm3, l4.dice, l4.nsd, l4.distance_mm, l4.found_as) == (
+    assert (l4.name, l4.reference_mm3, l4["dice"], l4["nsd"], l4["distance_mm"], l4.found_as) == (
         "L4",
         None,
         None,
@@ -85,7 +85,7 @@ def test_a_level_with_a_center_and_no_mask_is_scored_by_its_center():
         0,
         "L4",
     )
-    assert (case.surplus, case.dice, case.n_identified) == ((), 1.0, 5)
+    assert (case.surplus, case["dice"], case.n_identified) == ((), 1.0, 5)
 
 
 def test_body_centres_are_compared_with_body_centres():
@@ -100,7 +100,7 @@ def test_body_centres_are_compared_with_body_centres():
     drawn = {BY_NAME[n].nnunet_id: c for n, c in phantom.body_centres_mm.items()}
     by_body = scores.score_centers(phantom.mask, phantom.affine, drawn, settings=body)
     by_mask = scores.score_centers(phantom.mask, phantom.affine, drawn)
-    assert by_body.localisation_error_mm < 4 < by_mask.localisation_error_mm
+    assert by_body["localisation_error_mm"] < 4 < by_mask["localisation_error_mm"]
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--radius", type=float, default=20.0, metavar="MM", help="largest distance of identified levels"
     )
+    parser.add_argument(
+        "--hd95", choices=("pooled", "max-directed"), default="pooled",
+        help="95th percentile of both surfaces' distances together (MedPy, panoptica), or the larger of the two "
+        "percentiles from one surface to the other (MONAI, surface-distance), up to some mm more",
+    )  # fmt: skip
     parser.add_argument("--nsd-tolerance", type=float, default=1.0, metavar="MM", help="of the surface Dice (NSD)")
     parser.add_argument(
         "--miss-penalty", type=float, default=1000.0, metavar="MM", help="error of a missed vertebra in d_mean over all"
@@ -85,6 +90,7 @@ def run(args: argparse.Namespace) -> int:
         center=args.center,
         identification_radius_mm=args.radius,
         nsd_tolerance_mm=args.nsd_tolerance,
+        hd95=args.hd95,
         miss_penalty_mm=args.miss_penalty,
         bootstrap_draws=args.bootstrap,
         bootstrap_seed=args.seed,
@@ -117,7 +123,7 @@ def run(args: argparse.Namespace) -> int:
     if len(done) > 1:
         write_comparison(done, args.output)
     elif not args.quiet and done[0].scores:
-        print(f"{case_table(done[0].scores, most=_CASES_SHOWN)}\n")
+        print(f"{case_table(done[0].scores, settings, most=_CASES_SHOWN)}\n")
     print(overview(comparable(done)[0]))
     failures = [(evaluation.method, failure) for evaluation in done for failure in evaluation.failures]
     for method, failure in failures:

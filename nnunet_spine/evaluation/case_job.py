@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 
 import numpy as np
@@ -13,9 +14,18 @@ from nnunet_spine.evaluation.grids import LabelMap, isotropic_grid, read_label_m
 from nnunet_spine.evaluation.pairing import CaseFiles
 from nnunet_spine.evaluation.points import ReferencePoints, read_points
 from nnunet_spine.io.label_ids import LabelTable, present_values
-from nnunet_spine.scores import CaseScore, Settings, SurplusVertebra, VertebraScore, score_case, score_centers
+from nnunet_spine.scores import (
+    CaseScore,
+    Metric,
+    Settings,
+    SurplusVertebra,
+    VertebraScore,
+    metrics,
+    score_case,
+    score_centers,
+)
 
-FORMAT = 1
+FORMAT = 2
 """Raise when the same files and settings give other scores: finished cases of an older version are then done again."""
 
 _OF_COHORT = ("miss_penalty_mm", "bootstrap_draws", "bootstrap_seed")
@@ -48,7 +58,8 @@ class CaseJob:
         stats = [(str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in paths]
         settings = {k: v for k, v in asdict(self.settings).items() if k not in _OF_COHORT}
         tables = [[sorted(t.levels.items()), sorted(t.others)] for t in (self.prediction_labels, self.reference_labels)]
-        content = [__version__, FORMAT, self.case, stats, settings, tables, self.grid]
+        keys = [metric.key for metric in metrics.METRICS]
+        content = [__version__, FORMAT, self.case, stats, settings, tables, self.grid, keys]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def run(self) -> CaseScore:
@@ -136,8 +147,13 @@ def _emptiness(prediction: LabelMap) -> list[str]:
 
 
 def score_to_dict(score: CaseScore) -> dict:
-    """A case's score as plain dicts and lists, losslessly."""
-    return asdict(score)
+    """A case's score as plain dicts and lists, losslessly; values of metrics lie beside the other entries."""
+
+    def flat(content: dict) -> dict:
+        return content | content.pop("values")
+
+    content = asdict(score)
+    return flat({**content, "vertebrae": [flat(v) for v in content["vertebrae"]]})
 
 
 def score_from_dict(content: dict) -> CaseScore:
@@ -148,15 +164,16 @@ def score_from_dict(content: dict) -> CaseScore:
     """
     points = {"reference_center_mm", "predicted_center_mm"}
 
-    def build(cls: type, entry: dict) -> object:
-        known = {f.name: entry[f.name] for f in fields(cls)}
-        return cls(**{k: tuple(v) if k in points and v is not None else v for k, v in known.items()})
+    def build(cls: type, entry: dict, values: Sequence[Metric] = ()) -> object:
+        known = {f.name: entry[f.name] for f in fields(cls) if f.name != "values"}
+        known = {k: tuple(v) if k in points and v is not None else v for k, v in known.items()}
+        return cls(**known, **({"values": {m.key: entry[m.key] for m in values}} if values else {}))
 
     return CaseScore(
-        **{
-            **{f.name: content[f.name] for f in fields(CaseScore)},
-            "vertebrae": tuple(build(VertebraScore, v) for v in content["vertebrae"]),
-            "surplus": tuple(build(SurplusVertebra, s) for s in content["surplus"]),
-            "notes": tuple(content["notes"]),
-        }
+        case=content["case"],
+        values={m.key: content[m.key] for m in metrics.scan_metrics()},
+        vertebrae=tuple(build(VertebraScore, v, metrics.vertebra_metrics()) for v in content["vertebrae"]),
+        surplus=tuple(build(SurplusVertebra, s) for s in content["surplus"]),
+        shift=content["shift"],
+        notes=tuple(content["notes"]),
     )

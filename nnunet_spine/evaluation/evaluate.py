@@ -27,7 +27,7 @@ class Request:
         prediction_labels, reference_labels: a name or path for `find_table`, or "auto".
         grid: "native" or "1mm".
         only_common: references without a prediction are no failures.
-        groups: case -> group of cases, which tables by group show apart.
+        groups: case -> its groups of cases, which tables by group show apart.
     """
 
     references: tuple[Path, ...] = ()
@@ -38,7 +38,7 @@ class Request:
     reference_labels: str = "nnunet"
     grid: str = "native"
     only_common: bool = False
-    groups: Mapping[str, str] = field(default_factory=dict)
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -105,18 +105,21 @@ def evaluate(prediction: Path, request: Request, folder: Path, run: Run, *, meth
     )
 
 
-def read_groups(path: str | Path) -> dict[str, str]:
-    """Case -> group, from a CSV file with the columns `case` and `group`.
+def read_groups(path: str | Path) -> dict[str, tuple[str, ...]]:
+    """Case -> its groups, from a CSV file with the columns `case` and `group`; several lines put a case into several.
 
     Raises:
-        InputError: unreadable, without these columns, or a case with two groups.
+        InputError: unreadable, without these columns, or a group called "all", which every case is in.
     """
-    groups: dict[str, str] = {}
+    groups: dict[str, tuple[str, ...]] = {}
     for row in read_records(path, ("case", "group")):
-        if not row["case"] or not row["group"]:
+        case, group = row["case"], row["group"]
+        if not case or not group:
             raise InputError("a line without case or group", "fill both columns", path)
-        if groups.setdefault(row["case"], row["group"]) != row["group"]:
-            raise InputError(f"case {row['case']} is in two groups", "give each case one", path)
+        if group == "all":
+            raise InputError("a group called 'all', which every case is in", "choose another name for the group", path)
+        if group not in groups.get(case, ()):
+            groups[case] = (*groups.get(case, ()), group)
     return groups
 
 

@@ -1,30 +1,23 @@
 """Differences between two methods on the same scans."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-import numpy as np
+from nnunet_spine.scores import CaseScore, Metric, Settings, Summary, metrics, summarise
+from nnunet_spine.scores.summary import bootstrap_interval, draw_scans, interval_of_equal_scans
 
-from nnunet_spine.scores import CaseScore, Settings, Summary, summarise
 
-_Value = Callable[[CaseScore, Settings], float | None]
-
-DIFFERENCES: dict[str, _Value] = {
-    "Dice": lambda score, settings: score.dice,
-    "binary Dice": lambda score, settings: score.binary_dice,
-    "id VerSe": lambda score, settings: score.identification_rate,
-    "all correct": lambda score, settings: float(score.all_labels_correct),
-    "error mm": lambda score, settings: score.localisation_error_penalised_mm(settings.miss_penalty_mm),
-}
-"""What is compared, one number per scan."""
+def paired_metrics() -> list[Metric]:
+    """What is compared, one number per scan."""
+    return [metric for metric in metrics.METRICS if metric.paired]
 
 
 def paired_differences(
     scores: Sequence[CaseScore], baseline: Sequence[CaseScore], settings: Settings
 ) -> dict[str, Summary]:
-    """Difference of each value of `DIFFERENCES`, scan by scan.
+    """Difference of every metric, scan by scan; by `Metric.mean_key`.
 
-    The interval is the 95 % percentile interval of a bootstrap over scans. Scans in which one side has no value are
-    counted as missing.
+    The interval is the 95 % percentile interval of a bootstrap over scans; for shares that differ by the same in all
+    scans that of `summary.interval_of_equal_scans`. Scans in which one side has no value are counted as missing.
 
     Args:
         scores, baseline: of the same scans in the same order.
@@ -37,20 +30,19 @@ def paired_differences(
         raise ValueError("differences need the same scans in the same order")
     pairs = list(zip(scores, baseline, strict=True))
     return {
-        name: _summary([_difference(value(s, settings), value(b, settings)) for s, b in pairs], settings)
-        for name, value in DIFFERENCES.items()
+        m.mean_key: _summary(m, [_difference(s.value(m, settings), b.value(m, settings)) for s, b in pairs], settings)
+        for m in paired_metrics()
     }
 
 
 def _difference(value: float | None, baseline: float | None) -> float | None:
-    return None if value is None or baseline is None else value - baseline
+    return None if value is None or baseline is None else float(value) - float(baseline)
 
 
-def _summary(differences: list[float | None], settings: Settings) -> Summary:
-    present = np.array([d for d in differences if d is not None], float)
-    if not present.size:
-        return summarise(differences)
-    rng = np.random.default_rng(settings.bootstrap_seed)
-    draws = rng.multinomial(present.size, np.full(present.size, 1 / present.size), size=settings.bootstrap_draws)
-    low, high = np.percentile(draws @ present / present.size, [2.5, 97.5])
-    return summarise(differences, float(low), float(high))
+def _summary(metric: Metric, differences: list[float | None], settings: Settings) -> Summary:
+    present = [d for d in differences if d is not None]
+    draws = draw_scans(len(present), settings.bootstrap_draws, settings.bootstrap_seed)
+    ends = bootstrap_interval(present, [1] * len(present), draws)
+    if metric.is_share and present and (ends is None or ends[0] == ends[1]):
+        ends = interval_of_equal_scans(present[0], len(present), -1.0, 1.0)
+    return summarise(differences, *(ends or (None, None)))

@@ -9,14 +9,23 @@ import numpy as np
 
 from nnunet_spine import __version__, geometry
 from nnunet_spine.errors import InputError
+from nnunet_spine.evaluation.case_job import score_to_dict
 from nnunet_spine.evaluation.grids import GRID_TOLERANCE_MM, read_label_map, to_grid
 from nnunet_spine.evaluation.pairing import CaseFiles
 from nnunet_spine.evaluation.workers import Failure
 from nnunet_spine.io.files import read_json, read_nifti, write_json
 from nnunet_spine.io.label_ids import find_table
-from nnunet_spine.scores import CENTER_DEFINITIONS, CaseScore, CohortSummary, Settings
+from nnunet_spine.scores import (
+    CENTER_DEFINITIONS,
+    CaseScore,
+    CohortSummary,
+    Metric,
+    Settings,
+    metrics,
+    summarise_cohort,
+)
 
-VERSION = 1
+VERSION = 2
 FILE_NAME = "evaluation.json"
 IDENTIFICATION = (
     "VerSe's script: the predicted centre lies within the radius of the reference centre of the same level, and no "
@@ -36,7 +45,7 @@ class Evaluation:
         tables: names of the label tables of prediction and reference.
         grid: "native" or "1mm".
         summary: of `scores`.
-        groups: case -> group of cases, where the user named some.
+        groups: case -> its groups of cases, where the user named some.
     """
 
     method: str
@@ -47,7 +56,16 @@ class Evaluation:
     tables: tuple[str, str]
     grid: str
     summary: CohortSummary
-    groups: Mapping[str, str] = field(default_factory=dict)
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def group_summaries(evaluation: Evaluation, scores: Sequence[CaseScore] | None = None) -> dict[str, CohortSummary]:
+    """Group of cases that the user named -> summary over its cases, or over those of them among `scores`."""
+    members: dict[str, list[CaseScore]] = {}
+    for score in evaluation.scores if scores is None else scores:
+        for group in evaluation.groups.get(score.case, ()):
+            members.setdefault(group, []).append(score)
+    return {group: summarise_cohort(found, evaluation.settings) for group, found in sorted(members.items())}
 
 
 def write_record(evaluation: Evaluation, folder: Path) -> Path:
@@ -78,9 +96,11 @@ def to_dict(evaluation: Evaluation, folder: Path) -> dict:
             "prediction_labels": prediction_labels,
             "reference_labels": reference_labels,
         },
-        "summary": asdict(evaluation.summary),
+        "metrics": [metric_to_dict(metric, settings) for metric in metrics.METRICS],
+        "summary": evaluation.summary.to_dict(),
+        "groups": {group: summary.to_dict() for group, summary in group_summaries(evaluation).items()},
         "cases": [
-            {**case, "group": evaluation.groups.get(case["case"]), "labels": [prediction_labels, reference_labels]}
+            {**case, "groups": evaluation.groups.get(case["case"], ()), "labels": [prediction_labels, reference_labels]}
             for case in cases
         ],
         "failures": failures,
@@ -88,25 +108,32 @@ def to_dict(evaluation: Evaluation, folder: Path) -> dict:
 
 
 def _entry(files: CaseFiles, score: CaseScore, settings: Settings, folder: Path) -> dict:
-    derived = (
-        "binary_dice", "dice", "iou", "assd_mm", "hd_mm", "hd95_mm", "nsd", "localisation_error_mm", "n_reference",
-        "n_predicted", "n_identified", "n_identified_glocker", "identification_rate", "identification_rate_glocker",
-        "all_labels_correct", "shift", "suspicion",
-    )  # fmt: skip
-    vertebrae = [{**asdict(v), "missed": v.missed, "misnamed": v.misnamed} for v in score.vertebrae]
+    content = score_to_dict(score)
+    for vertebra, v in zip(content["vertebrae"], score.vertebrae, strict=True):
+        vertebra |= {"missed": v.missed, "misnamed": v.misnamed}
+    counts = ("n_reference", "n_predicted", "n_identified", "suspicion")
     return {
         "case": score.case,
         "prediction": _relative(files.prediction, folder),
         "reference_mask": _relative(files.mask, folder),
         "reference_centroids": _relative(files.points, folder),
         "image": _relative(files.image, folder),
-        **{name: getattr(score, name) for name in derived},
-        "localisation_error_penalised_mm": score.localisation_error_penalised_mm(settings.miss_penalty_mm),
+        **score.scan_values(settings),
+        **{name: getattr(score, name) for name in counts},
         "missed": list(score.missed),
         "misnamed": list(score.misnamed),
-        "surplus": [asdict(s) for s in score.surplus],
-        "notes": list(score.notes),
-        "vertebrae": vertebrae,
+        **{name: content[name] for name in ("shift", "surplus", "notes", "vertebrae")},
+    }
+
+
+def metric_to_dict(metric: Metric, settings: Settings) -> dict:
+    """A metric's declaration as plain values, for files and pages."""
+    names = ("key", "title", "level", "topic", "needs", "unit", "better", "decimals", "yes_no", "mean_key", "mark",
+             "headline", "is_share", "paired")  # fmt: skip
+    return {
+        **{name: getattr(metric, name) for name in names},
+        "missed_as": metric.missed_as(settings),
+        "definition": metric.explain(settings),
     }
 
 
@@ -135,7 +162,7 @@ def load(path: str | Path) -> dict:
     path = Path(path)
     path = path / FILE_NAME if path.is_dir() else path
     content = read_json(path)
-    if not isinstance(content, dict) or not {"version", "settings", "summary", "cases"} <= content.keys():
+    if not isinstance(content, dict) or not {"version", "settings", "metrics", "summary", "cases"} <= content.keys():
         raise InputError("not a result of `nnunet-spine evaluate`", "give its evaluation.json", path)
     if content["version"] != VERSION:
         raise InputError(f"version {content['version']} of the file format; expected {VERSION}", "evaluate again", path)

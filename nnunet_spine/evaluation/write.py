@@ -1,23 +1,34 @@
 """The files of an evaluation: evaluation.json, CSV, Markdown and LaTeX tables."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
 from pathlib import Path
 
-from nnunet_spine.evaluation.layouts import Method, mean_sd, number, paper_tables, rate
-from nnunet_spine.evaluation.paired import DIFFERENCES, paired_differences
+from nnunet_spine.evaluation.cells import summary_cell, value_cell
+from nnunet_spine.evaluation.layouts import paper_tables
+from nnunet_spine.evaluation.method import Method
+from nnunet_spine.evaluation.paired import paired_differences, paired_metrics
 from nnunet_spine.evaluation.pairing import shorten
-from nnunet_spine.evaluation.record import Evaluation, write_record
+from nnunet_spine.evaluation.record import Evaluation, group_summaries, write_record
 from nnunet_spine.evaluation.table import MISSING, Table, markdown_grid, to_csv, to_latex, to_markdown
+from nnunet_spine.evaluation.tables import COUNTS, REGION_TITLES, definitions, metric_tables
 from nnunet_spine.io.files import write_text
-from nnunet_spine.scores import CaseScore, Rate, Settings, Summary, VertebraScore, summarise_cohort
+from nnunet_spine.scores import CaseScore, Metric, Rate, Settings, Summary, metrics, summarise_cohort
+from nnunet_spine.scores.summary import BOOTSTRAP
 
-_CASE_COLUMNS = (
-    "binary_dice", "dice", "iou", "nsd", "assd_mm", "hd_mm", "hd95_mm", "localisation_error_mm", "n_reference",
-    "n_predicted", "n_identified", "n_identified_glocker", "identification_rate", "identification_rate_glocker",
-    "all_labels_correct", "shift", "suspicion",
-)  # fmt: skip
-_SUMMARY_COLUMNS = ("method", "group", "metric", "n", "missing", "mean", "sd", "median", "low", "high")
+_SUMMARY_COLUMNS = (
+    "method",
+    "cases",
+    "group",
+    "metric",
+    "n",
+    "missing",
+    "mean",
+    "sd",
+    "median",
+    "low",
+    "high",
+    "interval",
+)
 
 
 def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
@@ -26,14 +37,16 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
     write_text(folder / "cases.csv", cases_csv(evaluation.scores, evaluation.settings))
     write_text(folder / "vertebrae.csv", vertebrae_csv(evaluation.scores))
     write_text(folder / "summary.csv", summary_csv(methods))
-    tables = paper_tables(methods, evaluation.settings, evaluation.grid)
-    write_text(folder / "tables.tex", latex_file(tables))
+    tables = _tables(methods, evaluation)
+    write_text(folder / "tables.tex", latex_file(tables, evaluation.settings))
+    columns = [m for m in metrics.METRICS if m.paired]
     parts = [
         "# Evaluation",
         *_failures([evaluation]),
         *map(to_markdown, tables),
-        "Cases, the most suspicious first.\n\n" + case_table(evaluation.scores),
+        "Cases, the most suspicious first.\n\n" + case_table(evaluation.scores, evaluation.settings, columns),
         *_notes(evaluation.scores),
+        _definitions(evaluation.settings),
     ]
     write_text(folder / "summary.md", "\n\n".join(parts) + "\n")
     write_record(evaluation, folder)
@@ -42,13 +55,22 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
 def write_comparison(evaluations: Sequence[Evaluation], folder: Path) -> None:
     """Write the tables of several methods side by side, over the cases that all of them have."""
     methods, common = comparable(evaluations)
-    tables = [*paper_tables(methods, evaluations[0].settings, evaluations[0].grid)]
+    settings = evaluations[0].settings
+    tables = [*_tables(methods, evaluations[0])]
     if len(common) > 1:
         tables.append(_difference_table(evaluations, common))
     write_text(folder / "summary.csv", summary_csv(methods))
-    write_text(folder / "tables.tex", latex_file(tables))
-    parts = ["# Comparison", *_failures(evaluations), *map(to_markdown, tables)]
+    write_text(folder / "tables.tex", latex_file(tables, settings))
+    parts = ["# Comparison", *_failures(evaluations), *map(to_markdown, tables), _definitions(settings)]
     write_text(folder / "summary.md", "\n\n".join(parts) + "\n")
+
+
+def _tables(methods: Sequence[Method], evaluation: Evaluation) -> tuple[Table, ...]:
+    return *metric_tables(methods, evaluation.settings, evaluation.grid), *paper_tables(methods)
+
+
+def _definitions(settings: Settings) -> str:
+    return "\n".join(["How the numbers are made:", "", *(f"- {line}" for line in definitions(settings))])
 
 
 def comparable(evaluations: Sequence[Evaluation]) -> tuple[list[Method], list[str]]:
@@ -58,13 +80,8 @@ def comparable(evaluations: Sequence[Evaluation]) -> tuple[list[Method], list[st
 
 
 def _method(evaluation: Evaluation, scores: Sequence[CaseScore]) -> Method:
-    members: dict[str, list[CaseScore]] = {}
-    for score in scores:
-        if group := evaluation.groups.get(score.case):
-            members.setdefault(group, []).append(score)
-    settings = evaluation.settings
-    groups = {group: summarise_cohort(found, settings) for group, found in sorted(members.items())}
-    return Method(evaluation.method, summarise_cohort(scores, settings), groups)
+    groups = group_summaries(evaluation, scores)
+    return Method(evaluation.method, summarise_cohort(scores, evaluation.settings), groups)
 
 
 def _only(evaluation: Evaluation, cases: Sequence[str]) -> list[CaseScore]:
@@ -73,19 +90,30 @@ def _only(evaluation: Evaluation, cases: Sequence[str]) -> list[CaseScore]:
 
 
 def _difference_table(evaluations: Sequence[Evaluation], common: Sequence[str]) -> Table:
+    """Metrics by row: the first method's mean, and the difference of each other one to it."""
     first, *others = evaluations
     settings = first.settings
+    found = [paired_differences(_only(other, common), _only(first, common), settings) for other in others]
     rows = []
-    for other in others:
-        found = paired_differences(_only(other, common), _only(first, common), settings)
-        cells = (MISSING if d.mean is None else f"{d.mean:+.3f} [{d.low:+.3f}, {d.high:+.3f}]" for d in found.values())
-        rows.append((f"{other.method} - {first.method}", *cells))
+    for m in paired_metrics():
+        arrow = "↑" if m.better == "higher" else "↓"
+        rows.append((f"{m.name} {arrow}", *(_difference_cell(m, differences[m.mean_key]) for differences in found)))
     caption = (
         f"Paired differences to {first.method}. n = {len(common)} scans. Mean over scans of the difference of each "
-        "scan's mean [95 % bootstrap interval over scans]; error: localisation error over all reference vertebrae, "
-        f"missed ones at {settings.miss_penalty_mm:g} mm."
+        "scan's value [95 % interval over scans, by bootstrap; for shares with the same difference in all scans by "
+        "Clopper and Pearson]. ↑ higher is better, ↓ lower is better."
     )
-    return Table("differences", caption, ("methods", *DIFFERENCES), tuple(rows))
+    return Table("differences", caption, ("metric", *(other.method for other in others)), tuple(rows))
+
+
+def _difference_cell(metric: Metric, difference: Summary) -> str:
+    factor, digits = (100, 1) if metric.is_share else (1, metric.decimals)
+    if difference.mean is None:
+        return MISSING
+    text = f"{factor * difference.mean:+.{digits}f}"
+    if difference.low is not None and difference.high is not None:
+        text += f" [{factor * difference.low:+.{digits}f}, {factor * difference.high:+.{digits}f}]"
+    return text + (f", n = {difference.count}" if difference.missing else "")
 
 
 def _failures(evaluations: Sequence[Evaluation]) -> Iterator[str]:
@@ -106,118 +134,137 @@ def _notes(scores: Sequence[CaseScore]) -> Iterator[str]:
         yield "\n".join(["Notes:", "", *(f"- {note} ({shorten(names)})" for note, names in cases.items())])
 
 
-def latex_file(tables: Sequence[Table]) -> str:
-    """All tables, to be included in a document that loads booktabs."""
-    return "% \\usepackage{booktabs}\n\n" + "\n".join(map(to_latex, tables))
+def latex_file(tables: Sequence[Table], settings: Settings) -> str:
+    """All tables, to be included in a document that loads booktabs; the metrics' definitions as comments."""
+    notes = [f"% {line}" for line in definitions(settings)]
+    return "\n".join(["% \\usepackage{booktabs}", *notes, "", *map(to_latex, tables)])
 
 
-def case_table(scores: Sequence[CaseScore], most: int | None = None) -> str:
-    """One Markdown line per case, the most suspicious first, and how many are left out of `most`."""
+def case_table(
+    scores: Sequence[CaseScore],
+    settings: Settings = Settings(),  # noqa: B008
+    columns: Sequence[Metric] | None = None,
+    most: int | None = None,
+) -> str:
+    """One Markdown line per case, the most suspicious first, and how many are left out of `most`.
+
+    Args:
+        settings: of the scores.
+        columns: metrics with one value per scan; None: the headline ones.
+    """
+    columns = [m for m in metrics.METRICS if m.headline and m.paired] if columns is None else columns
     rows = [
         [
             s.case,
             f"{s.suspicion:.2f}",
-            number(s.dice, 3),
-            number(s.binary_dice, 3),
-            number(s.assd_mm, 2),
-            f"{s.n_identified}/{s.n_reference}",
-            number(s.localisation_error_mm, 1),
+            *(value_cell(m, s.value(m, settings)) for m in columns),
             " ".join(s.missed) or MISSING,
             " ".join(s.surplus_names) or MISSING,
             MISSING if s.shift is None else f"{s.shift:+d}",
-            "yes" if s.all_labels_correct else "no",
         ]
         for s in sorted(scores, key=lambda s: (-s.suspicion, s.case))[:most]
     ]
-    header = [
-        "case", "suspicion", "Dice", "binary Dice", "ASSD mm", "identified", "error mm", "missed", "surplus", "shift",
-        "all labels correct",
-    ]  # fmt: skip
+    header = ["case", "suspicion", *(m.name for m in columns), "missed", "surplus", "shift"]
     more = len(scores) - len(rows)
     return markdown_grid(header, rows) + (f"\n\nand {more} more" if more else "")
 
 
 def overview(methods: Sequence[Method]) -> str:
-    """The main numbers by region, and the scans with all labels right, as Markdown."""
+    """The headline metrics by region and over scans, as Markdown."""
     several = len(methods) > 1
-    header = ["region", "n", "missed", "surplus", "Dice", "ASSD mm", "id VerSe %", "error mm"]
+    columns = [m for m in metrics.vertebra_metrics() if m.headline]
+    header = ["region", "n", "missed", "surplus", *(m.name for m in columns)]
     rows = [
         [
             *([method.name] if several else []),
-            g.group,
+            REGION_TITLES[g.group],
             str(g.reference),
             str(g.missed),
             str(g.surplus),
-            mean_sd(g.dice, 3),
-            mean_sd(g.assd_mm, 2),
-            rate(g.identification_rate),
-            mean_sd(g.localisation_error_mm, 1),
+            *(summary_cell(m, g[m.mean_key]) for m in columns),
         ]
         for method in methods
         for g in method.summary.regions
         if g.reference or g.surplus
     ]
-    lines = [
-        f"{method.name + ': ' if several else ''}all labels correct in {method.summary.all_labels_correct.count} of "
-        f"{method.summary.cases} cases; binary Dice {mean_sd(method.summary.binary_dice, 3)}"
-        for method in methods
-    ]
+    lines = []
+    for method in methods:
+        found = [
+            _line(m, method.summary[m.key]) for m in (*metrics.scan_metrics(), *metrics.cohort_metrics()) if m.headline
+        ]
+        lines.append(f"{method.name + ': ' if several else ''}{'; '.join(found)}")
     return "\n".join([markdown_grid(["method"] * several + header, rows, 1 + several), "", *lines])
+
+
+def _line(metric: Metric, value: Summary | Rate) -> str:
+    if isinstance(value, Rate):
+        count = f"{value.count} of {value.total}"
+        return f"{metric.title} in {count} scans" if metric.level == "scan" else f"{metric.title} {count}"
+    return f"{metric.title} {summary_cell(metric, value)}"
 
 
 def cases_csv(scores: Sequence[CaseScore], settings: Settings) -> str:
     """One line per case."""
-    header = ("case", *_CASE_COLUMNS, "localisation_error_penalised_mm", "missed", "misnamed", "surplus", "notes")
-    rows = [
-        (
-            s.case,
-            *(getattr(s, name) for name in _CASE_COLUMNS),
-            s.localisation_error_penalised_mm(settings.miss_penalty_mm),
-            " ".join(s.missed),
-            " ".join(s.misnamed),
-            " ".join(s.surplus_names),
-            "; ".join(s.notes),
+    counts = ("n_reference", "n_predicted", "n_identified", "shift", "suspicion")
+    keys = [m.mean_key for m in metrics.METRICS if m.paired]
+    header = ("case", *keys, *counts, *COUNTS, "notes")
+    rows = []
+    for s in scores:
+        values = s.scan_values(settings)
+        rows.append(
+            (
+                s.case,
+                *(values[key] for key in keys),
+                *(getattr(s, name) for name in counts),
+                " ".join(s.missed),
+                " ".join(s.misnamed),
+                " ".join(s.surplus_names),
+                "; ".join(s.notes),
+            )
         )
-        for s in scores
-    ]
     return to_csv(header, rows)
 
 
 def vertebrae_csv(scores: Sequence[CaseScore]) -> str:
     """One line per reference vertebra, and one per surplus level (kind "surplus"; found_as: the level it lies on)."""
-    names = [f.name for f in fields(VertebraScore) if not f.name.endswith("center_mm")]
+    keys = [m.key for m in metrics.vertebra_metrics()]
     points = ("reference_center_mm", "predicted_center_mm")
-    header = ("case", "kind", *names, "missed", "misnamed", *(f"{p}_{axis}" for p in points for axis in "xyz"))
+    header = ("case", "kind", "name", "reference_mm3", "predicted_mm3", *keys, "found_as", "missed", "misnamed",
+              *(f"{p}_{axis}" for p in points for axis in "xyz"))  # fmt: skip
     rows = []
     for score in scores:
         for v in score.vertebrae:
             centers = [x for p in points for x in (getattr(v, p) or (None,) * 3)]
-            rows.append((score.case, "reference", *(getattr(v, n) for n in names), v.missed, v.misnamed, *centers))
+            values = (v.values.get(key) for key in keys)
+            rows.append((score.case, "reference", v.name, v.reference_mm3, v.predicted_mm3, *values, v.found_as,
+                         v.missed, v.misnamed, *centers))  # fmt: skip
         for s in score.surplus:
-            known = {"name": s.name, "predicted_mm3": s.predicted_mm3, "found_as": s.lies_on}
-            centers = (None, None, None, *s.predicted_center_mm)
-            rows.append((score.case, "surplus", *(known.get(n) for n in names), None, None, *centers))
+            nothing = (None,) * len(keys)
+            rows.append((score.case, "surplus", s.name, None, s.predicted_mm3, *nothing, s.lies_on, None, None, None,
+                         None, None, *s.predicted_center_mm))  # fmt: skip
     return to_csv(header, rows)
 
 
 def summary_csv(methods: Sequence[Method]) -> str:
-    """One line per method, group and metric; "scan" is the group of values with one number per scan."""
+    """One line per method, group of cases, group of vertebrae and metric.
+
+    "cases" is "all" or a group that the user named; "group" is "scan" for metrics with one number per scan.
+    """
     rows = []
     for method in methods:
-        s = method.summary
-        for metric in ("binary_dice", "dice_per_case", "all_labels_correct"):
-            rows.append((method.name, "scan", metric, *_values(getattr(s, metric))))
-        for group in s.groups:
-            for f in fields(group):
-                value = getattr(group, f.name)
-                if isinstance(value, Summary | Rate):
-                    rows.append((method.name, group.group, f.name, *_values(value)))
-                elif isinstance(value, int):
-                    rows.append((method.name, group.group, f.name, value, *(None,) * 6))
+        for cases, s in {"all": method.summary, **method.groups}.items():
+            for key, value in {**s.per_scan, **s.values}.items():
+                rows.append((method.name, cases, "scan", key, *_values(value)))
+            for group in s.groups:
+                for name in ("reference", *COUNTS):
+                    rows.append((method.name, cases, group.group, name, getattr(group, name), *(None,) * 7))
+                for key, value in group.values.items():
+                    rows.append((method.name, cases, group.group, key, *_values(value)))
     return to_csv(_SUMMARY_COLUMNS, rows)
 
 
 def _values(value: Summary | Rate) -> tuple:
     if isinstance(value, Rate):
-        return value.total, 0, value.value, None, None, value.low, value.high
-    return value.count, value.missing, value.mean, value.sd, value.median, value.low, value.high
+        return value.total, 0, value.value, None, None, value.low, value.high, value.interval
+    interval = BOOTSTRAP if value.low is not None else None
+    return value.count, value.missing, value.mean, value.sd, value.median, value.low, value.high, interval

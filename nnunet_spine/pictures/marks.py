@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from nnunet_spine import scores
 from nnunet_spine.anatomy import BY_NAME, BY_NNUNET_ID
+from nnunet_spine.scores import Metric, metrics
 
-LOW_DICE = 0.7
 WHITE, GREY, GREEN, AMBER, RED = "#ffffff", "#b0b0b0", "#7bd88f", "#ffb454", "#ff6b6b"
 
 
@@ -20,13 +20,19 @@ class Kind:
     meaning: str
 
 
-LOW = Kind(AMBER, "T5 0.43", f"Dice below {LOW_DICE}")
+def worse_than_mark(metric: Metric) -> Kind:
+    """The kind of note at a vertebra whose value is worse than the metric's mark."""
+    below = "below" if metric.better == "higher" else "above"
+    example = f"T5 {0.6 * metric.mark:.2f}" if metric.better == "higher" else f"T5 {metric.text(2 * metric.mark)}"
+    return Kind(AMBER, example, f"{metric.title} {below} {metric.mark:g}")
+
+
 FAR = Kind(AMBER, "T5 25 mm", "centre too far off")
 MISNAMED = Kind(RED, "T5 (is T6)", "wrong name")
 SURPLUS = Kind(RED, "+T5", "not in the reference")
 MISSED = Kind(RED, "no T5", "missed")
 BESIDE = Kind(GREY, "[T5]", "beside the cut")
-KINDS = (LOW, FAR, MISNAMED, SURPLUS, MISSED, BESIDE)
+KINDS = (FAR, MISNAMED, SURPLUS, MISSED, BESIDE)
 
 
 @dataclass(frozen=True)
@@ -84,12 +90,12 @@ def prediction_notes(score: scores.CaseScore) -> dict[str, tuple[str, Kind | Non
     """
     notes: dict[str, tuple[str, Kind | None]] = {s.name: (f"+{s.name}", SURPLUS) for s in score.surplus}
     for vertebra in score.vertebrae:
-        name, distance_mm = vertebra.name, vertebra.distance_mm
+        name, distance_mm = vertebra.name, vertebra["distance_mm"]
         if vertebra.missed:
             continue
-        if vertebra.dice is not None and vertebra.dice < LOW_DICE:
-            notes[name] = (f"{name} {math.floor(100 * vertebra.dice) / 100:.2f}", LOW)  # 0.699 is not 0.70
-        elif vertebra.dice is None and not vertebra.identified and distance_mm is not None:
+        if low := metrics.marked(vertebra):
+            notes[name] = (f"{name} {_beyond(low[0], vertebra[low[0].key])}", worse_than_mark(low[0]))
+        elif vertebra.reference_mm3 is None and not vertebra["identified"] and distance_mm is not None:
             notes[name] = (f"{name} {distance_mm:.0f} mm", FAR)
         else:
             notes[name] = (name, None)
@@ -105,7 +111,8 @@ def prediction_notes(score: scores.CaseScore) -> dict[str, tuple[str, Kind | Non
 
 def legend(names: list[Name]) -> list[Kind]:
     """The kinds of notes that occur, in fixed order."""
-    return [kind for kind in KINDS if any(name.kind is kind for name in names)]
+    low = [worse_than_mark(metric) for metric in metrics.vertebra_metrics() if metric.mark is not None]
+    return [kind for kind in (*low, *KINDS) if any(name.kind == kind for name in names)]
 
 
 def legible(color: tuple[int, int, int]) -> str:
@@ -115,12 +122,8 @@ def legible(color: tuple[int, int, int]) -> str:
 
 def describe(score: scores.CaseScore) -> str:
     """The second line of the title."""
-    parts = [
-        f"Dice {_number(score.dice, '.3f')}",
-        f"binary Dice {_number(score.binary_dice, '.3f')}",
-        f"identified {score.n_identified} of {score.n_reference}",
-        f"localisation error {_number(score.localisation_error_mm, '.1f')} mm",
-    ]
+    shown = [m for m in metrics.METRICS if m.headline and m.paired and m.key != "all_labels_correct"]  # stands above
+    parts = [f"{m.title} {m.text(score.value(m))}" for m in shown]
     if score.shift:
         levels = "level" if abs(score.shift) == 1 else "levels"
         parts.append(f"named {abs(score.shift)} {levels} too {'caudal' if score.shift > 0 else 'cranial'}")
@@ -130,5 +133,8 @@ def describe(score: scores.CaseScore) -> str:
     return "   ".join(parts)
 
 
-def _number(value: float | None, form: str) -> str:
-    return "-" if value is None else format(value, form)
+def _beyond(metric: Metric, value: float) -> str:
+    """The value as text, rounded towards the worse side: 0.699 is not 0.70."""
+    worse = math.floor if metric.better == "higher" else math.ceil
+    digits = min(2, metric.decimals)
+    return f"{worse(10**digits * value) / 10**digits:.{digits}f}"

@@ -16,15 +16,11 @@ from nnunet_spine.report import page
 from nnunet_spine.report.views import ViewJob, Views, make_views, view_store
 
 TITLE = "Vertebrae in CT: evaluation"
-# Of a vertebra, as stored in the page: one list per vertebra in this order.
-FIELDS = (
-    "name", "reference_mm3", "predicted_mm3", "dice", "assd_mm", "hd95_mm", "nsd", "distance_mm", "identified",
-    "missed", "misnamed", "found_as", "reference_center_mm", "predicted_center_mm",
+_VERTEBRA_FIELDS = (
+    "name", "reference_mm3", "predicted_mm3", "missed", "misnamed", "found_as", "reference_center_mm",
+    "predicted_center_mm",
 )  # fmt: skip
-_CASE_FIELDS = (
-    "case", "binary_dice", "dice", "assd_mm", "hd95_mm", "nsd", "localisation_error_mm", "n_reference",
-    "identification_rate", "shift", "suspicion", "missed", "surplus", "notes",
-)  # fmt: skip
+_CASE_FIELDS = ("case", "n_reference", "shift", "suspicion", "missed", "surplus", "notes")
 _FILES = {"CT": "image", "reference": "reference_mask", "centres": "reference_centroids", "prediction": "prediction"}
 
 
@@ -112,7 +108,9 @@ def build_report(
         if missing:
             return Report(path, failures=failures, missing=missing)
         views = [_views(job, outcomes[job.case]) for job in jobs]
-        entries = [_case(entry, job, shown) for entry, job, shown in zip(content["cases"], jobs, views, strict=True)]
+        fields = _fields(content["metrics"])
+        drawn = zip(content["cases"], jobs, views, strict=True)
+        entries = [_case(entry, fields, job, shown) for entry, job, shown in drawn]
         viewers = sum(entry["viewer"] for entry in entries)
         blobs = [shown.blobs for shown in views]
         if viewers:
@@ -148,10 +146,18 @@ def _with_viewer(cases: Sequence[Mapping[str, object]], options: ReportOptions) 
     return {case["case"] for case in ranked[: options.viewers]} | set(options.cases)
 
 
-def _case(entry: Mapping[str, object], job: ViewJob, views: Views) -> dict:
+def _fields(metrics: Sequence[Mapping[str, object]]) -> tuple[list[str], list[str]]:
+    """What the page gets of a case and of a vertebra: all values of metrics, and what it needs besides."""
+    of_vertebrae = [m["key"] for m in metrics if m["level"] == "vertebra"]
+    return [*_CASE_FIELDS, *(m["mean_key"] for m in metrics if m["paired"])], [*_VERTEBRA_FIELDS, *of_vertebrae]
+
+
+def _case(entry: Mapping[str, object], fields: tuple[list[str], list[str]], job: ViewJob, views: Views) -> dict:
+    of_case, of_vertebra = fields
     return {
-        **{name: _rounded(entry[name]) for name in _CASE_FIELDS},
-        "vertebrae": [[_rounded(v[name]) for name in FIELDS] for v in entry["vertebrae"]],
+        **{name: _rounded(entry[name]) for name in of_case},
+        # one list per vertebra, in the order of `fields`
+        "vertebrae": [[_rounded(v[name]) for name in of_vertebra] for v in entry["vertebrae"]],
         "files": {word: entry[key] for word, key in _FILES.items()},
         "picture": f"picture-{job.index}" in views.blobs,
         "viewer": f"meshes-{job.index}" in views.blobs,
@@ -168,9 +174,11 @@ def _data(content: Mapping[str, object], entries: list[dict], title: str, source
         "source": str(source),
         "settings": content["settings"],
         "summary": _rounded(content["summary"]),
+        "groups": _rounded(content["groups"]),
         "failures": content.get("failures", []),
         "levels": page.levels(),
-        "fields": FIELDS,
+        "metrics": content["metrics"],
+        "fields": _fields(content["metrics"])[1],
         "cases": entries,
     }
 

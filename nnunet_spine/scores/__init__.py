@@ -6,18 +6,22 @@ as. Label maps hold nnU-Net ids (`anatomy.BY_NNUNET_ID`), 0 is background. Every
 """
 
 from nnunet_spine.label_maps import N_IDS, as_label_ids, centres, label_voxels
-from nnunet_spine.scores.case import CaseScore, SurplusVertebra, VertebraScore
+from nnunet_spine.scores import metrics
+from nnunet_spine.scores.case import CaseScore
 from nnunet_spine.scores.cohort import CohortSummary, GroupSummary, summarise_cohort
 from nnunet_spine.scores.compare import score_case, score_centers
 from nnunet_spine.scores.identification import identified_levels
-from nnunet_spine.scores.settings import CENTER_DEFINITIONS, Settings
+from nnunet_spine.scores.metrics import Metric, find_metric
+from nnunet_spine.scores.pairs import ScanPair, VertebraPair
+from nnunet_spine.scores.settings import CENTER_DEFINITIONS, HD95_RULES, Settings
 from nnunet_spine.scores.shift import level_shift
 from nnunet_spine.scores.summary import Rate, Summary, summarise
-from nnunet_spine.scores.surfaces import SurfaceScore, score_surfaces, surface, surface_distances
+from nnunet_spine.scores.surfaces import SurfaceDistances, surface, surface_distances
+from nnunet_spine.scores.vertebra import SurplusVertebra, VertebraScore
 
 __all__ = [
-    "CENTER_DEFINITIONS", "N_IDS", "CaseScore", "CohortSummary", "GroupSummary", "Rate", "Settings", "Summary",
-    "SurfaceScore", "SurplusVertebra", "VertebraScore", "as_label_ids", "centres", "identified_levels", "label_voxels",
-    "level_shift", "score_case", "score_centers", "score_surfaces", "summarise", "summarise_cohort", "surface",
-    "surface_distances",
+    "CENTER_DEFINITIONS", "HD95_RULES", "N_IDS", "CaseScore", "CohortSummary", "GroupSummary", "Metric", "Rate",
+    "ScanPair", "Settings", "Summary", "SurfaceDistances", "SurplusVertebra", "VertebraPair", "VertebraScore",
+    "as_label_ids", "centres", "find_metric", "identified_levels", "label_voxels", "level_shift", "metrics",
+    "score_case", "score_centers", "summarise", "summarise_cohort", "surface", "surface_distances",
 ]  # fmt: skip

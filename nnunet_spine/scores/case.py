@@ -1,87 +1,23 @@
 """What is known about one scored case. Nothing is NaN: a value that does not exist is None, and counted."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from nnunet_spine.scores.metrics import Metric, Value, find_metric, scan_metrics, vertebra_metrics
+from nnunet_spine.scores.settings import Settings
 from nnunet_spine.scores.summary import summarise
+from nnunet_spine.scores.vertebra import SurplusVertebra, VertebraScore
 
 FAR_MM = 20.0  # a centre so far off raises the suspicion as much as no overlap at all
-
-Point = tuple[float, float, float]
-
-
-@dataclass(frozen=True)
-class VertebraScore:
-    """One reference vertebra against what the prediction has under the same name.
-
-    Attributes:
-        name: "C1" ... "L6".
-        reference_mm3: volume; None: the reference has a centre only.
-        predicted_mm3: volume under this name; 0 means missed.
-        dice, iou: overlap of the two masks of this name; 0 if missed, None without a reference mask.
-        assd_mm, hd_mm, hd95_mm: see `surfaces.SurfaceScore`; None if missed or without a reference mask.
-        nsd: share of both surfaces within the tolerance; 0 if missed, None without a reference mask.
-        distance_mm: between the centres of this name; None if missed.
-        identified: by the rule of VerSe's script, see `identified_levels`.
-        identified_glocker: the same with all reference centres as rivals.
-        found_as: the predicted level that covers most of the reference mask, and at least the covering share of it,
-            whatever its name; without a mask the predicted level with the nearest centre within the identification
-            radius; None: not covered.
-        reference_center_mm, predicted_center_mm: world RAS; the latter None if missed.
-    """
-
-    name: str
-    reference_mm3: float | None
-    predicted_mm3: float
-    dice: float | None
-    iou: float | None
-    assd_mm: float | None
-    hd_mm: float | None
-    hd95_mm: float | None
-    nsd: float | None
-    distance_mm: float | None
-    identified: bool
-    identified_glocker: bool
-    found_as: str | None
-    reference_center_mm: Point
-    predicted_center_mm: Point | None
-
-    @property
-    def missed(self) -> bool:
-        """Whether the prediction has no voxel under this name."""
-        return self.predicted_center_mm is None
-
-    @property
-    def misnamed(self) -> bool:
-        """Whether the vertebra was found, but under another name."""
-        return self.found_as is not None and self.found_as != self.name
-
-
-@dataclass(frozen=True)
-class SurplusVertebra:
-    """A predicted level that the reference does not have. One voxel suffices.
-
-    Attributes:
-        name: "C1" ... "L6".
-        predicted_mm3: volume.
-        predicted_center_mm: world RAS.
-        lies_on: the reference level that holds most of it, and at least the covering share of it; without reference
-            masks the level with the nearest centre within the identification radius; None: it lies on none.
-    """
-
-    name: str
-    predicted_mm3: float
-    predicted_center_mm: Point
-    lies_on: str | None
 
 
 @dataclass(frozen=True)
 class CaseScore:
-    """One case.
+    """One case; `score["dice"]` is the mean over its vertebrae, `score["binary_dice"]` a value of the scan.
 
     Attributes:
         case: its name.
-        binary_dice: all vertebrae against background; None if both maps are empty or the reference has centres only.
+        values: key of a metric of scans -> value; None where it does not exist.
         vertebrae: the reference vertebrae in cranio-caudal order.
         surplus: predicted levels that the reference does not have, in cranio-caudal order.
         shift: levels by which the whole prediction is off, see `shift.level_shift`; None: no shift explains the names,
@@ -90,11 +26,35 @@ class CaseScore:
     """
 
     case: str
-    binary_dice: float | None
+    values: Mapping[str, Value]
     vertebrae: tuple[VertebraScore, ...]
     surplus: tuple[SurplusVertebra, ...]
     shift: int | None = None
     notes: tuple[str, ...] = ()
+
+    def __getitem__(self, key: str) -> Value:
+        return self.value(find_metric(key))
+
+    def value(self, metric: Metric, settings: Settings = Settings()) -> Value:  # noqa: B008
+        """The scan's value of a metric of scans, or the mean over its vertebrae of one of vertebrae.
+
+        Args:
+            settings: what a missed vertebra counts as, where the metric says so.
+        """
+        if metric.level == "scan":
+            return self.values.get(metric.key)
+        return summarise(self.vertebra_values(metric, settings)).mean
+
+    def vertebra_values(self, metric: Metric, settings: Settings) -> list[Value]:
+        """The metric's value of each vertebra."""
+        by_setting = isinstance(metric.if_missed, str)
+        missed = metric.missed_as(settings)
+        return [missed if by_setting and v.missed else v.values.get(metric.key) for v in self.vertebrae]
+
+    def scan_values(self, settings: Settings = Settings()) -> dict[str, Value]:  # noqa: B008
+        """One value per metric of scans by its key, and per metric of vertebrae by the key of its mean."""
+        metrics = [*vertebra_metrics(), *scan_metrics()]
+        return {metric.mean_key: self.value(metric, settings) for metric in metrics}
 
     @property
     def n_reference(self) -> int:
@@ -124,61 +84,7 @@ class CaseScore:
     @property
     def n_identified(self) -> int:
         """How many reference vertebrae are identified by VerSe's rule."""
-        return sum(v.identified for v in self.vertebrae)
-
-    @property
-    def n_identified_glocker(self) -> int:
-        """How many reference vertebrae are identified by Glocker's rule."""
-        return sum(v.identified_glocker for v in self.vertebrae)
-
-    @property
-    def identification_rate(self) -> float | None:
-        """Identified / reference vertebrae, VerSe's rule; None without reference vertebrae."""
-        return self.n_identified / self.n_reference if self.vertebrae else None
-
-    @property
-    def identification_rate_glocker(self) -> float | None:
-        """Identified / reference vertebrae, Glocker's rule; None without reference vertebrae."""
-        return self.n_identified_glocker / self.n_reference if self.vertebrae else None
-
-    @property
-    def dice(self) -> float | None:
-        """Mean over the reference vertebrae with a mask, missed ones as 0; None if there are none."""
-        return self._mean(lambda v: v.dice)
-
-    @property
-    def iou(self) -> float | None:
-        """Mean over the reference vertebrae with a mask, missed ones as 0; None if there are none."""
-        return self._mean(lambda v: v.iou)
-
-    @property
-    def nsd(self) -> float | None:
-        """Mean over the reference vertebrae with a mask, missed ones as 0; None if there are none."""
-        return self._mean(lambda v: v.nsd)
-
-    @property
-    def assd_mm(self) -> float | None:
-        """Mean over the reference vertebrae that were predicted; None if there are none."""
-        return self._mean(lambda v: v.assd_mm)
-
-    @property
-    def hd_mm(self) -> float | None:
-        """Mean over the reference vertebrae that were predicted; None if there are none."""
-        return self._mean(lambda v: v.hd_mm)
-
-    @property
-    def hd95_mm(self) -> float | None:
-        """Mean over the reference vertebrae that were predicted; None if there are none."""
-        return self._mean(lambda v: v.hd95_mm)
-
-    @property
-    def localisation_error_mm(self) -> float | None:
-        """Mean distance over the reference vertebrae that were predicted; None if there are none."""
-        return self._mean(lambda v: v.distance_mm)
-
-    def localisation_error_penalised_mm(self, penalty_mm: float) -> float | None:
-        """Mean distance over all reference vertebrae, missed ones at the penalty; None without reference vertebrae."""
-        return self._mean(lambda v: penalty_mm if v.missed else v.distance_mm)
+        return sum(bool(v["identified"]) for v in self.vertebrae)
 
     @property
     def all_labels_correct(self) -> bool:
@@ -186,7 +92,7 @@ class CaseScore:
 
         Says nothing about outlines. True for an empty prediction of an empty reference.
         """
-        return not self.surplus and self.n_identified == self.n_reference
+        return bool(self.values["all_labels_correct"])
 
     @property
     def suspicion(self) -> float:
@@ -198,12 +104,9 @@ class CaseScore:
         wrong label always comes before a bad outline.
         """
         found = [v for v in self.vertebrae if not v.missed]
-        flaws = [1 - v.dice for v in found if v.dice is not None] + [v.distance_mm / FAR_MM for v in found]
+        flaws = [1 - v["dice"] for v in found if v["dice"] is not None] + [v["distance_mm"] / FAR_MM for v in found]
         outline = min(1.0, max(flaws, default=0.0))
         if self.all_labels_correct:
             return 0.5 * outline
         n_wrong = self.n_reference - self.n_identified + len(self.surplus)
         return 0.5 + 0.4 * n_wrong / (self.n_reference + len(self.surplus)) + 0.1 * outline
-
-    def _mean(self, value: Callable[[VertebraScore], float | None]) -> float | None:
-        return summarise(map(value, self.vertebrae)).mean

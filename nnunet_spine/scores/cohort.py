@@ -1,28 +1,25 @@
 """Scores of a cohort, pooled over vertebrae by region and by level."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from nnunet_spine.anatomy import REGIONS, sort_cranio_caudal
-from nnunet_spine.scores.case import CaseScore, VertebraScore
+from nnunet_spine.scores.case import CaseScore
+from nnunet_spine.scores.metrics import Metric, Value, cohort_metrics, scan_metrics, vertebra_metrics
 from nnunet_spine.scores.settings import Settings
-from nnunet_spine.scores.summary import Rate, Summary, summarise
+from nnunet_spine.scores.summary import Rate, Summary, bootstrap_interval, draw_scans, rate, summarise
 
 
 @dataclass(frozen=True)
 class GroupSummary:
-    """All vertebrae of a region or a level, pooled over the cohort.
+    """All vertebrae of a region or a level, pooled over the cohort; `group["dice"]` is a summary.
 
     Attributes:
         group: "All", "C", "T", "L" or a level's name, by the reference label (`surplus`: by the predicted label).
         reference, missed, misnamed, surplus: numbers of vertebrae.
-        identification_rate, identification_rate_glocker: identified of the reference vertebrae, by both rules.
-        dice, iou, nsd: over reference vertebrae with a mask, missed ones as 0; those without a mask are `missing`.
-        assd_mm, hd_mm, hd95_mm: over reference vertebrae that were predicted; the others are `missing`.
-        localisation_error_mm: over reference vertebrae that were predicted; the others are `missing`.
-        localisation_error_penalised_mm: over all reference vertebrae, missed ones at `Settings.miss_penalty_mm`.
+        values: `mean_key` of a metric of vertebrae -> summary. Values that do not exist are its `missing` ones.
     """
 
     group: str
@@ -30,42 +27,48 @@ class GroupSummary:
     missed: int
     misnamed: int
     surplus: int
-    identification_rate: Rate
-    identification_rate_glocker: Rate
-    dice: Summary
-    iou: Summary
-    nsd: Summary
-    assd_mm: Summary
-    hd_mm: Summary
-    hd95_mm: Summary
-    localisation_error_mm: Summary
-    localisation_error_penalised_mm: Summary
+    values: Mapping[str, Summary | Rate]
+
+    def __getitem__(self, key: str) -> Summary | Rate:
+        return self.values[key]
 
 
 @dataclass(frozen=True)
 class CohortSummary:
-    """A cohort.
+    """A cohort; `summary["binary_dice"]` is the summary of a metric of scans or cohorts.
 
     Attributes:
         cases: number of cases.
-        all_labels_correct: cases in which every label is right.
-        binary_dice: over cases; those without a value are `missing`.
-        dice_per_case: over cases, each case's mean over its vertebrae; cases without reference masks are `missing`.
+        values: key of a metric of scans or cohorts -> summary over cases.
+        per_scan: `mean_key` of a metric of vertebrae -> summary of the cases' means; cases without are `missing`.
         regions: All, C, T, L, over vertebrae.
         levels: each level that a reference or a prediction has, cranio-caudal, over vertebrae.
     """
 
     cases: int
-    all_labels_correct: Rate
-    binary_dice: Summary
-    dice_per_case: Summary
+    values: Mapping[str, Summary | Rate]
+    per_scan: Mapping[str, Summary]
     regions: tuple[GroupSummary, ...]
     levels: tuple[GroupSummary, ...]
+
+    def __getitem__(self, key: str) -> Summary | Rate:
+        return self.values[key]
 
     @property
     def groups(self) -> tuple[GroupSummary, ...]:
         """Regions, then levels."""
         return self.regions + self.levels
+
+    def to_dict(self) -> dict:
+        """Plain dicts and numbers; the summaries of `values` lie beside the counts."""
+
+        def flat(group: GroupSummary) -> dict:
+            content = asdict(group)
+            return content | content.pop("values")
+
+        content = asdict(self)
+        groups = {name: [flat(g) for g in getattr(self, name)] for name in ("regions", "levels")}
+        return {"cases": self.cases, **content["values"], "per_scan": content["per_scan"], **groups}
 
 
 def summarise_cohort(cases: Sequence[CaseScore], settings: Settings = Settings()) -> CohortSummary:  # noqa: B008
@@ -73,76 +76,56 @@ def summarise_cohort(cases: Sequence[CaseScore], settings: Settings = Settings()
 
     Intervals are 95 % percentile intervals of a bootstrap over scans: vertebrae of one scan share its errors, so whole
     scans are drawn with replacement, and the mean over the vertebrae drawn is taken. The same draws serve every number.
+    Shares that are the same in all scans get an exact interval, see `summary.interval_of_equal_scans`.
 
     Args:
         cases: one per scan.
         settings: penalty, draws and seed are used.
     """
-    draws = _draw_scans(len(cases), settings)
+    draws = draw_scans(len(cases), settings.bootstrap_draws, settings.bootstrap_seed)
     present = {v.name for case in cases for v in case.vertebrae} | {n for case in cases for n in case.surplus_names}
-
-    def over_cases(value: Callable[[CaseScore], float | None]) -> Summary:
-        return _summary([[value(case)] for case in cases], draws)
-
+    values = {m.key: _pooled(m, [[case.value(m)] for case in cases], draws) for m in scan_metrics()}
+    for metric in cohort_metrics():
+        parts = [metric.compute(case) for case in cases]
+        values[metric.key] = rate([n for n, _ in parts], [total for _, total in parts], draws)
     return CohortSummary(
         cases=len(cases),
-        all_labels_correct=_rate([[case.all_labels_correct] for case in cases], draws),
-        binary_dice=over_cases(lambda case: case.binary_dice),
-        dice_per_case=over_cases(lambda case: case.dice),
-        regions=tuple(_group(cases, region, draws, settings.miss_penalty_mm) for region in ("All", *REGIONS)),
-        levels=tuple(_group(cases, name, draws, settings.miss_penalty_mm) for name in sort_cranio_caudal(present)),
+        values=values,
+        per_scan={
+            m.mean_key: _summary([[case.value(m, settings)] for case in cases], draws) for m in vertebra_metrics()
+        },
+        regions=tuple(_group(cases, region, draws, settings) for region in ("All", *REGIONS)),
+        levels=tuple(_group(cases, name, draws, settings) for name in sort_cranio_caudal(present)),
     )
 
 
-def _group(cases: Sequence[CaseScore], group: str, draws: np.ndarray, penalty_mm: float) -> GroupSummary:
+def _group(cases: Sequence[CaseScore], group: str, draws: np.ndarray, settings: Settings) -> GroupSummary:
     def inside(name: str) -> bool:
         return group in ("All", name[0], name)
 
-    scans = [[v for v in case.vertebrae if inside(v.name)] for case in cases]
-    vertebrae = [v for scan in scans for v in scan]
+    def scans(metric: Metric) -> list[list[Value]]:
+        found = ((case, case.vertebra_values(metric, settings)) for case in cases)
+        return [[x for v, x in zip(case.vertebrae, values, strict=True) if inside(v.name)] for case, values in found]
 
-    def over(value: Callable[[VertebraScore], float | None]) -> Summary:
-        return _summary([[value(v) for v in scan] for scan in scans], draws)
-
-    metrics = ("dice", "iou", "nsd", "assd_mm", "hd_mm", "hd95_mm")
+    vertebrae = [v for case in cases for v in case.vertebrae if inside(v.name)]
     return GroupSummary(
         group=group,
         reference=len(vertebrae),
         missed=sum(v.missed for v in vertebrae),
         misnamed=sum(v.misnamed for v in vertebrae),
         surplus=sum(inside(name) for case in cases for name in case.surplus_names),
-        identification_rate=_rate([[v.identified for v in scan] for scan in scans], draws),
-        identification_rate_glocker=_rate([[v.identified_glocker for v in scan] for scan in scans], draws),
-        **{name: over(lambda v, name=name: getattr(v, name)) for name in metrics},
-        localisation_error_mm=over(lambda v: v.distance_mm),
-        localisation_error_penalised_mm=over(lambda v: penalty_mm if v.missed else v.distance_mm),
+        values={m.mean_key: _pooled(m, scans(m), draws) for m in vertebra_metrics()},
     )
 
 
-def _summary(scans: list[list[float | None]], draws: np.ndarray) -> Summary:
-    return summarise((v for scan in scans for v in scan), *_interval(scans, draws))
+def _pooled(metric: Metric, scans: list[list[Value]], draws: np.ndarray) -> Summary | Rate:
+    if not metric.yes_no:
+        return _summary(scans, draws)
+    known = [[bool(v) for v in scan if v is not None] for scan in scans]
+    return rate([sum(scan) for scan in known], [len(scan) for scan in known], draws)
 
 
-def _rate(scans: list[list[bool]], draws: np.ndarray) -> Rate:
-    count, total = sum(map(sum, scans)), sum(map(len, scans))
-    return Rate(count, total, count / total if total else None, *_interval(scans, draws))
-
-
-def _draw_scans(n: int, settings: Settings) -> np.ndarray:
-    """How often each of n scans is drawn in each bootstrap sample, (draws, n)."""
-    rng = np.random.default_rng(settings.bootstrap_seed)
-    if n == 0:
-        return np.zeros((settings.bootstrap_draws, 0))
-    return rng.multinomial(n, np.full(n, 1 / n), size=settings.bootstrap_draws).astype(float)
-
-
-def _interval(scans: list[list[float | None]], draws: np.ndarray) -> tuple[float | None, float | None]:
-    """95 % interval of the mean of all values; samples that drew no value at all are left out."""
+def _summary(scans: list[list[Value]], draws: np.ndarray) -> Summary:
     present = [[v for v in scan if v is not None] for scan in scans]
-    sums, counts = np.array([sum(s) for s in present], float), np.array([len(s) for s in present], float)
-    if not counts.sum():
-        return None, None
-    drawn = draws @ counts
-    means = (draws @ sums)[drawn > 0] / drawn[drawn > 0]
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)
+    ends = bootstrap_interval([sum(s) for s in present], [len(s) for s in present], draws)
+    return summarise((v for scan in scans for v in scan), *(ends or (None, None)))

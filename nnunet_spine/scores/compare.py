@@ -9,11 +9,14 @@ from nnunet_spine import centroids, geometry
 from nnunet_spine.anatomy import BY_NNUNET_ID, LEVELS, Level
 from nnunet_spine.errors import InputError
 from nnunet_spine.label_maps import N_IDS, as_label_ids, centres, label_boxes, label_voxels, labelled_part
-from nnunet_spine.scores.case import CaseScore, SurplusVertebra, VertebraScore
+from nnunet_spine.scores.case import CaseScore
 from nnunet_spine.scores.identification import ROUNDING_MM, identified_levels
+from nnunet_spine.scores.metrics import Metric, Value, scan_metrics, vertebra_metrics
+from nnunet_spine.scores.pairs import ScanPair, VertebraPair
 from nnunet_spine.scores.settings import Settings
 from nnunet_spine.scores.shift import level_shift
-from nnunet_spine.scores.surfaces import SurfaceScore, label_surface_distances, score_surfaces
+from nnunet_spine.scores.surfaces import SurfaceDistances, label_surface_distances
+from nnunet_spine.scores.vertebra import SurplusVertebra, VertebraScore
 
 Points = dict[int, np.ndarray]
 
@@ -51,15 +54,15 @@ def score_case(
     pred_mm = _centers(pred, affine, index, pred_at, settings.center)
     given = _points(reference_centers_mm or {})
     ref_mm = _centers(ref, affine, index, ref_at, settings.center) | given
-    distances = label_surface_distances(pred.shape, index, pred_at, ref_at, geometry.spacing_mm(affine))
-    surfaces = {i: score_surfaces(*both, settings.nsd_tolerance_mm) for i, both in distances.items()}
+    distances = label_surface_distances(pred.shape, index, pred_at, ref_at, affine[:3, :3])
     radius_mm = settings.identification_radius_mm
     found_as = {
         i: _most(overlap[i], settings) if overlap[i].any() else _nearest(point, pred_mm, radius_mm)
         for i, point in ref_mm.items()
     }
     lies_on = {i: _most(overlap[:, i], settings) for i in pred_mm}
-    return _assemble(_Match(affine, overlap, pred_mm, ref_mm, found_as, lies_on, surfaces), case, settings, notes)
+    match = _Match(affine, overlap, pred_mm, ref_mm, found_as, lies_on, (pred, ref), distances)
+    return _assemble(match, case, settings, notes)
 
 
 def score_centers(
@@ -91,7 +94,8 @@ def score_centers(
     radius_mm = settings.identification_radius_mm
     found_as = {i: _nearest(point, pred_mm, radius_mm) for i, point in ref_mm.items()}
     lies_on = {i: _nearest(point, ref_mm, radius_mm) for i, point in pred_mm.items()}
-    return _assemble(_Match(affine, overlap, pred_mm, ref_mm, found_as, lies_on), case, settings, notes)
+    match = _Match(affine, overlap, pred_mm, ref_mm, found_as, lies_on, (pred, None))
+    return _assemble(match, case, settings, notes)
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,8 @@ class _Match:
     Attributes:
         overlap: overlap[i, j] counts voxels that are i in the reference and j in the prediction; [0, 0] is 0.
         found_as, lies_on: see `VertebraScore` and `SurplusVertebra`.
-        surfaces: of the levels with masks on both sides.
+        maps: prediction, and reference where it has masks.
+        distances: of the levels with masks on both sides.
     """
 
     affine: np.ndarray
@@ -110,7 +115,8 @@ class _Match:
     ref_mm: Points
     found_as: dict[int, int | None]
     lies_on: dict[int, int | None]
-    surfaces: dict[int, SurfaceScore] = field(default_factory=dict)
+    maps: tuple[np.ndarray, np.ndarray | None]
+    distances: dict[int, SurfaceDistances] = field(default_factory=dict)
 
 
 def _assemble(match: _Match, case: str, settings: Settings, notes: Sequence[str]) -> CaseScore:
@@ -118,7 +124,7 @@ def _assemble(match: _Match, case: str, settings: Settings, notes: Sequence[str]
     identified = identified_levels(*centers, radius_mm=radius_mm)
     identified_glocker = identified_levels(*centers, nearest_among="reference", radius_mm=radius_mm)
     vertebrae = tuple(
-        _vertebra(match, level, level.nnunet_id in identified, level.nnunet_id in identified_glocker)
+        _vertebra(match, level, (level.nnunet_id in identified, level.nnunet_id in identified_glocker), settings)
         for level in LEVELS
         if level.nnunet_id in match.ref_mm
     )
@@ -127,31 +133,47 @@ def _assemble(match: _Match, case: str, settings: Settings, notes: Sequence[str]
         for level in LEVELS
         if level.nnunet_id in match.pred_mm and level.nnunet_id not in match.ref_mm
     )
+    overlap = match.overlap
+    sizes = int(overlap[1:].sum()), int(overlap[:, 1:].sum()), int(overlap[1:, 1:].sum())
+    scan = ScanPair(*sizes, vertebrae, surplus, settings)
+    masks = match.maps[1] is not None and (sizes[0] > 0 or not match.ref_mm)
+    values = {m.key: m.compute(scan) if masks or m.needs == "centres" else None for m in scan_metrics()}
     shift = level_shift((v.name, v.found_as) for v in vertebrae if v.found_as is not None)
-    return CaseScore(case, _binary_dice(match), vertebrae, surplus, shift, tuple(notes))
+    return CaseScore(case, values, vertebrae, surplus, shift, tuple(notes))
 
 
-def _vertebra(match: _Match, level: Level, identified: bool, identified_glocker: bool) -> VertebraScore:
+def _vertebra(match: _Match, level: Level, identified: tuple[bool, bool], settings: Settings) -> VertebraScore:
     i = level.nnunet_id
-    n_ref, n_pred, both = match.overlap[i].sum(), match.overlap[:, i].sum(), match.overlap[i, i]
-    center, surface, missed = match.ref_mm[i], match.surfaces.get(i), i not in match.pred_mm
+    n_ref, n_pred, both = (int(n) for n in (match.overlap[i].sum(), match.overlap[:, i].sum(), match.overlap[i, i]))
+    predicted_mm, voxel_mm3 = match.pred_mm.get(i), float(abs(np.linalg.det(match.affine[:3, :3])))
+
+    def masks() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        prediction, reference = match.maps
+        return reference == i, prediction == i, match.affine
+
+    pair = None
+    if predicted_mm is not None:
+        pair = VertebraPair(
+            n_ref, n_pred, both, voxel_mm3, match.distances.get(i), match.ref_mm[i], predicted_mm, *identified, masks,
+            settings,
+        )  # fmt: skip
     return VertebraScore(
         name=level.name,
-        reference_mm3=_volume_mm3(match, match.overlap[i]) if n_ref else None,
-        predicted_mm3=_volume_mm3(match, match.overlap[:, i]),
-        dice=float(2 * both / (n_ref + n_pred)) if n_ref else None,
-        iou=float(both / (n_ref + n_pred - both)) if n_ref else None,
-        assd_mm=surface.assd_mm if surface else None,
-        hd_mm=surface.hd_mm if surface else None,
-        hd95_mm=surface.hd95_mm if surface else None,
-        nsd=surface.nsd if surface else 0.0 if n_ref else None,
-        distance_mm=None if missed else float(np.linalg.norm(match.pred_mm[i] - center)),
-        identified=identified,
-        identified_glocker=identified_glocker,
+        reference_mm3=n_ref * voxel_mm3 if n_ref else None,
+        predicted_mm3=n_pred * voxel_mm3,
         found_as=_name(match.found_as[i]),
-        reference_center_mm=_plain(center),
-        predicted_center_mm=None if missed else _plain(match.pred_mm[i]),
+        reference_center_mm=_plain(match.ref_mm[i]),
+        predicted_center_mm=None if predicted_mm is None else _plain(predicted_mm),
+        values={m.key: _value(m, pair, n_ref > 0) for m in vertebra_metrics()},
     )
+
+
+def _value(metric: Metric, pair: VertebraPair | None, has_mask: bool) -> Value:
+    if metric.needs == "masks" and not has_mask:
+        return None
+    if pair is None:
+        return None if isinstance(metric.if_missed, str) else metric.if_missed
+    return metric.compute(pair)
 
 
 def _surplus(match: _Match, level: Level) -> SurplusVertebra:
@@ -162,14 +184,6 @@ def _surplus(match: _Match, level: Level) -> SurplusVertebra:
         predicted_center_mm=_plain(match.pred_mm[i]),
         lies_on=_name(match.lies_on[i]),
     )
-
-
-def _binary_dice(match: _Match) -> float | None:
-    """None too where the reference has no voxels but centres."""
-    n_ref, n_pred = match.overlap[1:].sum(), match.overlap[:, 1:].sum()
-    if n_ref + n_pred == 0 or (n_ref == 0 and match.ref_mm):
-        return None
-    return float(2 * match.overlap[1:, 1:].sum() / (n_ref + n_pred))
 
 
 def _centers(labels: np.ndarray, affine: np.ndarray, index: np.ndarray, values: np.ndarray, center: str) -> Points:

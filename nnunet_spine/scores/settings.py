@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from nnunet_spine.errors import InputError
 from nnunet_spine.scores.identification import IDENTIFICATION_RADIUS_MM
 
+HD95_RULES = ("pooled", "max-directed")
 CENTER_DEFINITIONS = {"mask": "centroid of the whole vertebra mask", "body": "centre of the vertebral body"}
 
 
@@ -18,18 +19,21 @@ class Settings:
             centres, as those of VerSe's subject-based files and of Glocker's scans.
         identification_radius_mm: largest distance of an identified vertebra; exactly so far passes.
         nsd_tolerance_mm: distance up to which two surfaces count as the same.
+        hd95: "pooled" or "max-directed", see the metric HD95.
         covering_share: part of a vertebra's mask that one predicted level must cover to be what it was found as.
         miss_penalty_mm: distance that a missed vertebra enters `localisation_error_penalised_mm` with. No published
             value is known to us; it must stand beside every such number.
         bootstrap_draws, bootstrap_seed: of the 95 % intervals of a cohort.
 
     Raises:
-        InputError: unknown `center`, lengths that are not positive, a share outside ]0, 1], fewer than 1 draw.
+        InputError: unknown `center` or `hd95`, lengths that are not positive, a share outside ]0, 1], fewer than 1
+            draw.
     """
 
     center: str = "mask"
     identification_radius_mm: float = IDENTIFICATION_RADIUS_MM
     nsd_tolerance_mm: float = 1.0
+    hd95: str = "pooled"
     covering_share: float = 0.5
     miss_penalty_mm: float = 1000.0
     bootstrap_draws: int = 2000
@@ -38,6 +42,8 @@ class Settings:
     def __post_init__(self):
         if self.center not in CENTER_DEFINITIONS:
             raise InputError(f"center '{self.center}'; expected {' or '.join(CENTER_DEFINITIONS)}")
+        if self.hd95 not in HD95_RULES:
+            raise InputError(f"hd95 '{self.hd95}'; expected {' or '.join(HD95_RULES)}")
         for name in ("identification_radius_mm", "nsd_tolerance_mm", "miss_penalty_mm"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} {getattr(self, name)}; expected a positive length")

@@ -2,12 +2,12 @@
 
 The surface of a mask is the mask minus its erosion by the six face neighbours: its voxels that have a face neighbour
 outside. Beyond the edge of the array everything is outside: a vertebra cut by the edge of the scan has a surface there.
-Distances run between voxel centres, with the spacing along the array axes (lengths of the affine's columns): exact for
-rotated grids; a sheared affine is measured as if its axes were orthogonal.
+Distances run between voxel centres in the world, whatever the grid's axes: anisotropic, rotated or sheared.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -18,21 +18,23 @@ from nnunet_spine.scores.identification import ROUNDING_MM
 
 
 @dataclass(frozen=True)
-class SurfaceScore:
-    """How far two surfaces lie apart; every surface voxel of either mask counts once.
+class SurfaceDistances:
+    """Distances between two surfaces; every surface voxel of either mask counts once.
 
     Attributes:
-        assd_mm: mean over all voxels of both surfaces of the distance to the other.
-        hd_mm: largest of these distances (Hausdorff).
-        hd95_mm: their 95th percentile, linear between ranks, both surfaces pooled, as in medpy and panoptica. (MONAI
-            takes the larger of the two directed percentiles, as a rule a larger number.)
-        nsd: share of these distances within the tolerance (normalised surface Dice, in surface voxels).
+        directed_mm: from a to b (n_a,), and from b to a (n_b,).
     """
 
-    assd_mm: float
-    hd_mm: float
-    hd95_mm: float
-    nsd: float
+    directed_mm: tuple[np.ndarray, np.ndarray]
+
+    @cached_property
+    def pooled_mm(self) -> np.ndarray:
+        """Both together, sorted: their mean must not depend on the axes' directions."""
+        return np.sort(np.concatenate(self.directed_mm))
+
+    def share_within(self, tolerance_mm: float) -> float:
+        """Share of all distances within a tolerance; a distance of exactly so far is within it."""
+        return float(np.mean(self.pooled_mm <= tolerance_mm + ROUNDING_MM))
 
 
 def surface(mask: np.ndarray) -> np.ndarray:
@@ -45,16 +47,16 @@ def surface(mask: np.ndarray) -> np.ndarray:
 
 
 def surface_distances(
-    mask_a: np.ndarray, mask_b: np.ndarray, spacing_mm: Sequence[float]
-) -> tuple[np.ndarray, np.ndarray]:
+    mask_a: np.ndarray, mask_b: np.ndarray, axes_mm: Sequence[float] | np.ndarray
+) -> SurfaceDistances:
     """Distance of every surface voxel of each mask to the nearest surface voxel of the other.
 
     Args:
         mask_a, mask_b: 3-D bool, same shape, both with at least one voxel. The box that holds both is enough.
-        spacing_mm: voxel size along the array axes.
+        axes_mm: voxel size along the array axes, (3,), or the affine's columns, (3, 3).
 
     Returns:
-        mm from a to b (n_a,), and from b to a (n_b,), in the order of `label_voxels`.
+        Distances in the order of `label_voxels`.
 
     Raises:
         InputError: other shapes, or an empty mask.
@@ -64,12 +66,16 @@ def surface_distances(
     if not (mask_a.any() and mask_b.any()):
         raise InputError("empty mask", "distances exist between two surfaces only")
     index, values = label_voxels(mask_a.astype(np.uint8), mask_b.astype(np.uint8))
-    return label_surface_distances(mask_a.shape, index, *values, spacing_mm)[1]
+    return label_surface_distances(mask_a.shape, index, *values, axes_mm)[1]
 
 
 def label_surface_distances(
-    shape: Sequence[int], index: np.ndarray, values_a: np.ndarray, values_b: np.ndarray, spacing_mm: Sequence[float]
-) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    shape: Sequence[int],
+    index: np.ndarray,
+    values_a: np.ndarray,
+    values_b: np.ndarray,
+    axes_mm: Sequence[float] | np.ndarray,
+) -> dict[int, SurfaceDistances]:
     """`surface_distances` of every label that two maps have in common.
 
     Works on lists of voxels, not on a box per label, which one stray voxel would make as large as the scan.
@@ -77,13 +83,14 @@ def label_surface_distances(
     Args:
         shape: of the maps, three axes.
         index, values_a, values_b: labelled voxels (n, 3) and their labels (n,), as of `label_voxels(a, b)`.
-        spacing_mm: voxel size along the array axes.
+        axes_mm: as in `surface_distances`.
 
     Returns:
-        Label -> mm from a to b and from b to a.
+        Label -> distances.
     """
-    spacing_mm = np.asarray(spacing_mm, float)
-    offsets, lengths_mm = _ball(spacing_mm)
+    axes_mm = np.asarray(axes_mm, float)
+    axes_mm = np.diag(axes_mm) if axes_mm.ndim == 1 else axes_mm
+    offsets, lengths_mm = _ball(axes_mm)
     margin = np.maximum(offsets.max(0), 1)  # no step from a voxel leaves the array or wraps around
     padded = np.array(shape) + 2 * margin
     strides = np.array([padded[1] * padded[2], padded[2], 1])
@@ -102,9 +109,11 @@ def label_surface_distances(
     near = [(ring, float(lengths_mm[end - 1])) for ring, end in zip(np.split(steps, rings), rings, strict=False)]
     (map_a, at_a), (map_b, at_b) = sides
     return {
-        i: (
-            _nearest_mm(at_a[i], at_b[i], map_b, near, spacing_mm),
-            _nearest_mm(at_b[i], at_a[i], map_a, near, spacing_mm),
+        i: SurfaceDistances(
+            (
+                _nearest_mm(at_a[i], at_b[i], map_b, near, axes_mm),
+                _nearest_mm(at_b[i], at_a[i], map_a, near, axes_mm),
+            )
         )
         for i in sorted(at_a.keys() & at_b.keys())
     }
@@ -124,7 +133,7 @@ def _nearest_mm(
     goal: np.ndarray,
     goal_map: np.ndarray,
     near: list[tuple[np.ndarray, float]],
-    spacing_mm: np.ndarray,
+    axes_mm: np.ndarray,
 ) -> np.ndarray:
     """Distance of each voxel of `start` to the nearest of `goal`.
 
@@ -135,7 +144,7 @@ def _nearest_mm(
         start, goal: flat indices of the surfaces of one label.
         goal_map: has the label at `goal` and nowhere else.
         near: steps of the flat index that are equally long, and their length, nearest first.
-        spacing_mm: voxel size.
+        axes_mm: the affine's columns, (3, 3).
     """
     goal_flat = goal_map.ravel()
     label = goal_flat[goal[0]]
@@ -148,28 +157,18 @@ def _nearest_mm(
         left, at = left[~hit], at[~hit]
         if not len(left):
             return out
-    points, goals = (np.stack(np.unravel_index(k, goal_map.shape), 1) * spacing_mm for k in (at, goal))
+    points, goals = (np.stack(np.unravel_index(k, goal_map.shape), 1) @ axes_mm.T for k in (at, goal))
     out[left] = cKDTree(goals).query(points)[0]
     return out
 
 
-def _ball(spacing_mm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _ball(axes_mm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Offsets of the some 120 voxels around a voxel and of itself, (n, 3), and their lengths in mm, nearest first."""
-    radius_mm = np.cbrt(120 * spacing_mm.prod() / (4 / 3 * np.pi))
-    ranges = [np.arange(-n, n + 1) for n in (radius_mm // spacing_mm).astype(int)]
+    radius_mm = np.cbrt(120 * abs(np.linalg.det(axes_mm)) / (4 / 3 * np.pi))
+    reach = radius_mm * np.linalg.norm(np.linalg.inv(axes_mm), axis=1)  # of the ball along each axis, in voxels
+    ranges = [np.arange(-n, n + 1) for n in reach.astype(int)]
     offsets = np.stack(np.meshgrid(*ranges, indexing="ij"), -1).reshape(-1, 3)
-    lengths_mm = np.linalg.norm(offsets * spacing_mm, axis=1)
+    lengths_mm = np.linalg.norm(offsets @ axes_mm.T, axis=1)
     order = np.argsort(lengths_mm, kind="stable")
     order = order[lengths_mm[order] <= radius_mm]
     return offsets[order], lengths_mm[order]
-
-
-def score_surfaces(a_to_b_mm: np.ndarray, b_to_a_mm: np.ndarray, tolerance_mm: float) -> SurfaceScore:
-    """Summary of the distances of `surface_distances`. A distance of exactly the tolerance is within it."""
-    both = np.sort(np.concatenate([a_to_b_mm, b_to_a_mm]))  # sorted: the mean must not depend on the axes' directions
-    return SurfaceScore(
-        assd_mm=float(both.mean()),
-        hd_mm=float(both[-1]),
-        hd95_mm=float(np.percentile(both, 95)),
-        nsd=float(np.mean(both <= tolerance_mm + ROUNDING_MM)),
-    )

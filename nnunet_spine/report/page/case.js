@@ -87,12 +87,7 @@ function showCase(entry) {
 }
 
 function caseFigures(entry) {
-  const identified = entry.vertebrae.filter((v) => v.identified).length;
-  const items = [
-    ["Dice", number(entry.dice, 3)], ["Spine Dice", number(entry.binary_dice, 3)], ["ASSD, mm", number(entry.assd_mm, 2)],
-    ["HD95, mm", number(entry.hd95_mm, 1)], ["Loc. error, mm", number(entry.localisation_error_mm, 1)],
-    ["Identified", entry.n_reference ? `${identified}/${entry.n_reference}` : NONE],
-  ];
+  const items = CASE_METRICS.filter((m) => m.headline).map((m) => [withUnit(m), valueText(m, entry[m.mean_key])]);
   return el("dl", { class: "case-figures" }, items.map(([label, value]) => el("div", {}, el("dt", {}, label), el("dd", {}, value))));
 }
 
@@ -110,15 +105,19 @@ function caseFiles(entry) {
 function vertebraTable(entry) {
   const rows = [...entry.vertebrae, ...entry.surplus.map((s) => ({ ...s, isSurplus: true }))]
     .sort((a, b) => LEVEL[a.name].index - LEVEL[b.name].index);
-  const heads = ["Level", "Mark", "Dice", "ASSD, mm", "HD95, mm", "NSD", "Distance, mm", "Volume, ml"];
+  const heads = ["Level", "Mark", ...VERTEBRA_METRICS.map(withVertebraUnit), "Volume, ml"];
   return scroller(`Vertebrae of ${entry.case}`, el("table", { class: "numbers vertebrae" },
     el("thead", {}, el("tr", {}, heads.map((text, i) => el("th", { scope: "col", class: i < 2 && "text" }, text)))),
     el("tbody", {}, rows.map((v) => el("tr", { "data-level": v.name, class: v.wrong ? "row-bad" : v.missed ? "row-warn" : v.isSurplus ? "row-note" : "" },
       el("th", { scope: "row" }, el("button", { type: "button", class: "level", title: `Go to ${v.name}`, click: () => focusLevel(v.name) }, levelDot(v.name), v.name)),
       el("td", { class: "text" }, vertebraMarks(v)),
-      ["dice", "assd_mm", "hd95_mm", "nsd", "distance_mm"].map((key) =>
-        el("td", { class: key === "dice" && v.dice !== null && v.dice < LOW_DICE ? "warn-text" : "" }, number(v[key] ?? null, METRICS[key].digits))),
+      VERTEBRA_METRICS.map((m) => el("td", { class: markedBy(v).includes(m) ? "warn-text" : "" }, valueText(m, v[m.key] ?? null))),
       el("td", {}, millilitres(v.predicted_mm3), el("span", { class: "sd" }, ` / ${millilitres(v.reference_mm3 ?? null)}`)))))));
+}
+
+// A vertebra's yes or no has no unit.
+function withVertebraUnit(metric) {
+  return metric.yes_no ? metric.title : withUnit(metric);
 }
 
 function vertebraMarks(v) {

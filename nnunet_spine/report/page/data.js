@@ -1,20 +1,30 @@
 // The evaluation as embedded by the builder, and what can be derived from it.
 
 const DATA = JSON.parse(document.getElementById("report-data").textContent);
-const LOW_DICE = 0.7;
 
 const LEVELS = DATA.levels; // cranio-caudal: {name, region, color}
 const LEVEL = Object.fromEntries(LEVELS.map((level, index) => [level.name, { ...level, index }]));
 const REGIONS = { All: "All", C: "Cervical", T: "Thoracic", L: "Lumbar" };
 
-// Scores of a vertebra; `summary` is their name in the cohort's summary and in a case.
-const METRICS = {
-  dice: { label: "Dice", unit: "", digits: 3, summary: "dice" },
-  assd_mm: { label: "ASSD", unit: "mm", digits: 2, summary: "assd_mm" },
-  hd95_mm: { label: "HD95", unit: "mm", digits: 1, summary: "hd95_mm" },
-  nsd: { label: "NSD", unit: "", digits: 3, summary: "nsd" },
-  distance_mm: { label: "Localisation error", unit: "mm", digits: 1, summary: "localisation_error_mm" },
-};
+// The declared metrics: {key, mean_key, title, level, unit, better, decimals, is_share, mark, ...}. A value of a vertebra
+// stands under `key`, the mean of a case and the summary of a group under `mean_key`.
+const METRICS = DATA.metrics;
+const VERTEBRA_METRICS = METRICS.filter((m) => m.level === "vertebra");
+const CASE_METRICS = METRICS.filter((m) => m.paired);
+const MARKED = VERTEBRA_METRICS.filter((m) => m.mark !== null);
+
+// The metrics by which a vertebra is worse than their mark.
+function markedBy(v) {
+  return MARKED.filter((m) => v[m.key] !== null && v[m.key] !== undefined && (m.better === "higher" ? v[m.key] < m.mark : v[m.key] > m.mark));
+}
+
+const MARKS_TEXT = MARKED.map((m) => `${m.title} ${m.better === "higher" ? "below" : "above"} ${m.mark}`).join(", ");
+
+// A value as text: yes or no, a share in percent, or a number with the metric's decimals.
+function valueText(metric, value) {
+  if (typeof value === "boolean") return value ? "yes" : "no";
+  return metric.is_share ? number(value === null || value === undefined ? value : 100 * value, 1) : number(value, metric.decimals);
+}
 
 const CASES = DATA.cases.map((entry, index) => {
   const vertebrae = entry.vertebrae.map((row) => Object.fromEntries(DATA.fields.map((name, i) => [name, row[i]])));
@@ -24,7 +34,8 @@ const CASES = DATA.cases.map((entry, index) => {
 });
 
 function withUnit(metric) {
-  return metric.unit ? `${metric.label}, ${metric.unit}` : metric.label;
+  const unit = metric.is_share ? "%" : metric.unit;
+  return unit ? `${metric.title}, ${unit}` : metric.title;
 }
 
 function signed(count) {

@@ -11,25 +11,28 @@ function drawDistributions() {
   }
   const holder = el("div", { class: "scroller plot", role: "region", tabindex: "0", "aria-label": "Distributions" });
   const note = el("p", { class: "caption" });
-  const labels = Object.fromEntries(Object.entries(METRICS).map(([key, metric]) => [key, metric.label]));
-  let shown = "dice";
+  const labels = Object.fromEntries(VERTEBRA_METRICS.map((metric) => [metric.key, metric.title]));
+  const first = VERTEBRA_METRICS[0]?.key;
+  let shown = first;
   const draw = () => {
     const available = holder.clientWidth - 16;
-    holder.replaceChildren(shown === "identified" ? ratePlot(available) : boxPlot(shown, available));
+    const metric = VERTEBRA_METRICS.find((m) => m.key === shown);
+    holder.replaceChildren(metric.is_share ? ratePlot(metric, available) : boxPlot(metric, available));
   };
   const show = (key) => {
     shown = key;
     draw();
-    note.textContent = key === "identified"
-      ? "Identified of all reference vertebrae (VerSe's rule), with the 95 % interval (bootstrap over scans)."
+    const metric = VERTEBRA_METRICS.find((m) => m.key === key);
+    note.textContent = metric.is_share
+      ? "Share of the reference vertebrae, with its 95 % interval over scans."
       : "Box: quartiles and median. Whiskers: last value within 1.5 box lengths. " +
         `Columns of more than ${MANY} vertebrae show only the points beyond the whiskers. Choose a point to open its case.`;
   };
   section.append(
     el("div", { class: "section-head" }, el("h2", { id: "distributions-heading" }, "By region and level"),
-      segmented("Score", { ...labels, identified: "Identified" }, "dice", show)),
+      segmented("Score", labels, first, show)),
     holder, note);
-  show("dice");
+  show(first);
   let width = window.innerWidth;
   window.addEventListener("resize", () => {
     if (window.innerWidth !== width) draw(); // a phone's address bar changes the height only
@@ -66,21 +69,23 @@ function plotColumns(available) {
 
 function valuesOf(group, key) {
   const inside = (name) => group === "All" || name === group || name[0] === group;
-  return CASES.flatMap((entry) => entry.vertebrae.filter((v) => inside(v.name) && v[key] !== null)
+  return CASES.flatMap((entry) => entry.vertebrae.filter((v) => inside(v.name) && v[key] !== null && v[key] !== undefined)
     .map((v) => ({ value: v[key], name: v.name, entry })));
 }
 
-function boxPlot(key, available) {
-  const metric = METRICS[key];
+function boxPlot(metric, available) {
   const { columns, width } = plotColumns(available);
-  const all = valuesOf("All", key).map((item) => item.value);
-  if (!all.length) return el("p", { class: "empty" }, `No vertebra has a ${metric.label}.`);
-  const top = metric.unit ? niceCeiling(Math.max(...all)) : 1;
-  const y = (value) => PLOT.top + (1 - value / top) * (PLOT.height - PLOT.top - PLOT.bottom);
-  const chart = plotFrame(columns, width, top, y, withUnit(metric), metric.unit ? (t) => String(t) : (t) => t.toFixed(1));
-  const uncounted = metric.unit ? "missed" : null; // scores without unit count missed vertebrae as 0
+  const all = valuesOf("All", metric.key).map((item) => item.value);
+  if (!all.length) return el("p", { class: "empty" }, `No vertebra has a value of ${metric.title}.`);
+  const [lowest, highest] = [Math.min(...all), Math.max(...all)];
+  const isShare = !metric.unit && lowest >= 0 && highest <= 1; // a scale of its own would exaggerate small differences
+  const top = isShare ? 1 : niceCeiling(highest);
+  const bottom = lowest < 0 ? -niceCeiling(-lowest) : 0;
+  const y = (value) => PLOT.top + (top - value) / (top - bottom) * (PLOT.height - PLOT.top - PLOT.bottom);
+  const chart = plotFrame(columns, width, [bottom, top], y, withUnit(metric), isShare ? (t) => t.toFixed(1) : (t) => String(t));
+  const uncounted = metric.missed_as === null; // otherwise missed vertebrae are among the values, or stand for one
   for (const column of columns) {
-    const items = valuesOf(column.group.group, key).sort((a, b) => a.value - b.value);
+    const items = valuesOf(column.group.group, metric.key).sort((a, b) => a.value - b.value);
     if (items.length) chart.append(...boxAndPoints(column, items, y, metric));
     if (uncounted && column.group.missed) {
       chart.append(svg("text", { class: "missed-count", x: column.x, y: PLOT.height - 8 }, String(column.group.missed)));
@@ -92,8 +97,8 @@ function boxPlot(key, available) {
   return chart;
 }
 
-function plotFrame(columns, width, top, y, title, text) {
-  const ticks = [0, 0.2, 0.4, 0.6, 0.8, 1].map((share) => share * top);
+function plotFrame(columns, width, [bottom, top], y, title, text) {
+  const ticks = [0, 0.2, 0.4, 0.6, 0.8, 1].map((share) => bottom + share * (top - bottom));
   return svg("svg", { class: "chart", width, height: PLOT.height, viewBox: `0 0 ${width} ${PLOT.height}`, role: "img", "aria-label": title },
     ticks.map((t) => [
       svg("line", { class: "grid", x1: PLOT.left, x2: width - PLOT.right, y1: y(t), y2: y(t) }),
@@ -117,20 +122,21 @@ function boxAndPoints(column, items, y, metric) {
   return [
     svg("line", { class: "whisker", x1: column.x, x2: column.x, y1: y(low), y2: y(high) }),
     svg("rect", { class: "box", x: column.x - half, width: 2 * half, y: y(q3), height: Math.max(1, y(q1) - y(q3)), rx: 2 },
-      svg("title", {}, `${column.name}: median ${number(median, metric.digits)}, quartiles ${number(q1, metric.digits)} and ${number(q3, metric.digits)}, n = ${items.length}`)),
+      svg("title", {}, `${column.name}: median ${number(median, metric.decimals)}, quartiles ${number(q1, metric.decimals)} and ${number(q3, metric.decimals)}, n = ${items.length}`)),
     svg("g", {}, shown.map((item, i) =>
       svg("circle", { class: "point", cx: column.x + spread(i), cy: y(item.value), r: column.level ? 3.2 : 2.4, fill: LEVEL[item.name].color, click: () => openCase(item.entry, item.name) },
-        svg("title", {}, `${item.entry.case}  ${item.name}  ${metric.label} ${number(item.value, metric.digits)} ${metric.unit}`)))),
+        svg("title", {}, `${item.entry.case}  ${item.name}  ${metric.title} ${number(item.value, metric.decimals)} ${metric.unit}`)))),
     svg("line", { class: "median", x1: column.x - half, x2: column.x + half, y1: y(median), y2: y(median) }),
   ];
 }
 
-function ratePlot(available) {
+function ratePlot(metric, available) {
   const { columns, width } = plotColumns(available);
   const y = (value) => PLOT.top + (1 - value) * (PLOT.height - PLOT.top - PLOT.bottom);
-  const chart = plotFrame(columns, width, 1, y, "Identified, %", (t) => String(Math.round(t * 100)));
+  const chart = plotFrame(columns, width, [0, 1], y, withUnit(metric), (t) => String(Math.round(t * 100)));
   for (const { group, x, level } of columns) {
-    const rate = group.identification_rate;
+    const rate = group[metric.mean_key];
+    if (rate.value === null) continue;
     chart.append(svg("g", {},
       svg("title", {}, `${REGIONS[group.group] ?? group.group}: ${rate.count} of ${rate.total}`),
       svg("rect", { class: "bar", x: x - 8, width: 16, y: y(rate.value), height: y(0) - y(rate.value), rx: 2, fill: level?.color ?? null }),

@@ -31,7 +31,7 @@ function drawFailures() {
 
 function drawSummary() {
   const section = document.getElementById("summary");
-  const { regions, all_labels_correct: correct } = DATA.summary;
+  const { regions } = DATA.summary;
   const all = regions.find((group) => group.group === "All");
   section.append(el("h2", { id: "summary-heading" }, "Cohort"));
   if (!CASES.length) {
@@ -41,44 +41,59 @@ function drawSummary() {
   const interval = (low, high, show) => (low === null ? "" : `95 % interval ${show(low)} to ${show(high)}`);
   const figure = (label, value, detail) =>
     el("div", { class: "figure" }, el("dt", {}, label), el("dd", { class: "value" }, value), el("dd", { class: "detail" }, detail));
-  const mean = (label, metric, unit = "") => {
-    const s = all[metric.summary];
-    const show = (value) => number(value, metric.digits);
-    return figure(label, el("span", {}, show(s.mean), unit ? el("small", {}, ` ${unit}`) : null), interval(s.low, s.high, show));
+  const mean = (metric, s) => {
+    const show = (value) => number(value, metric.decimals);
+    return figure(metric.title, el("span", {}, show(s.mean), metric.unit ? el("small", {}, ` ${metric.unit}`) : null), interval(s.low, s.high, show));
   };
-  const rate = (label, r) => figure(label, percent(r.value), `${r.count} of ${r.total}${r.low === null ? "" : `, ${percent(r.low, 0)} to ${percent(r.high, 0)}`}`);
+  const rate = (metric, r) => figure(metric.title, percent(r.value), `${r.count} of ${r.total}${r.low === null ? "" : `, ${percent(r.low, 0)} to ${percent(r.high, 0)}`}`);
   section.append(
-    el("dl", { class: "figures" },
-      mean("Dice per vertebra", METRICS.dice),
-      mean("HD95", METRICS.hd95_mm, "mm"),
-      mean("Localisation error", METRICS.distance_mm, "mm"),
-      rate("Identified vertebrae", all.identification_rate),
-      rate("Scans with every label right", correct)),
+    el("dl", { class: "figures" }, METRICS.filter((m) => m.headline).map((m) => {
+      const summary = m.level === "vertebra" ? all[m.mean_key] : DATA.summary[m.key];
+      return (m.is_share ? rate : mean)(m, summary);
+    })),
     cohortTable(regions.filter((group) => group.group === "All" || group.reference || group.surplus)),
     el("p", { class: "caption" },
       "Mean ± standard deviation over vertebrae, below it the median and the 95 % interval of the mean (bootstrap over scans). ",
-      "A missed vertebra counts as 0 in Dice and NSD and is left out of the distances."),
+      "Shares in percent, below them their interval; * all scans alike, where a bootstrap cannot tell: Clopper-Pearson over scans."),
+    scanTable(),
   );
 }
 
+// A cell of a summary: of a mean, or of a share.
+function summaryCell(metric, s) {
+  const bounds = (show) => (s.low === null ? "" : `[${show(s.low)}, ${show(s.high)}]`);
+  if ("total" in s) {
+    const sign = s.interval?.startsWith("Clopper") ? "*" : "";
+    return el("td", { title: s.interval ?? null }, el("span", { class: "main" }, number(s.value === null ? null : 100 * s.value, 1)),
+      el("span", { class: "sub" }, bounds((value) => number(100 * value, 1)) + sign));
+  }
+  const [factor, digits] = metric.is_share ? [100, 1] : [1, metric.decimals];
+  const show = (value) => number(value === null ? null : factor * value, digits);
+  return el("td", {}, el("span", { class: "main" }, show(s.mean), el("span", { class: "sd" }, s.sd === null ? "" : ` ± ${show(s.sd)}`)),
+    el("span", { class: "sub" }, s.mean === null ? "" : `${show(s.median)}${s.low === null ? "" : `  ${bounds(show)}`}`));
+}
+
 function cohortTable(groups) {
-  const cell = (metric, s) =>
-    el("td", {}, el("span", { class: "main" }, number(s.mean, metric.digits), el("span", { class: "sd" }, s.sd === null ? "" : ` ± ${number(s.sd, metric.digits)}`)),
-      el("span", { class: "sub" }, s.mean === null ? "" : `${number(s.median, metric.digits)}${s.low === null ? "" : `  [${number(s.low, metric.digits)}, ${number(s.high, metric.digits)}]`}`));
-  const rate = (r) =>
-    el("td", {}, el("span", { class: "main" }, r.value === null ? NONE : number(100 * r.value, 1)),
-      el("span", { class: "sub" }, r.low === null ? "" : `[${number(100 * r.low, 1)}, ${number(100 * r.high, 1)}]`));
-  const metrics = Object.values(METRICS);
   return scroller("Cohort summary", el("table", { class: "numbers cohort" },
-    el("thead", {}, el("tr", {}, ["Region", "Vertebrae", ...metrics.map(withUnit), "Identified, %", "Glocker’s rule, %", "Missed", "Surplus"]
+    el("thead", {}, el("tr", {}, ["Region", "Vertebrae", "Missed", "Surplus", ...VERTEBRA_METRICS.map(withUnit)]
       .map((text) => el("th", { scope: "col" }, text)))),
     el("tbody", {}, groups.map((group) => el("tr", {},
       el("th", { scope: "row" }, REGIONS[group.group] ?? group.group),
       el("td", {}, String(group.reference)),
-      metrics.map((metric) => cell(metric, group[metric.summary])),
-      rate(group.identification_rate), rate(group.identification_rate_glocker),
       el("td", { class: group.missed ? "warn-text" : "" }, String(group.missed)),
-      el("td", { class: group.surplus ? "note-text" : "" }, String(group.surplus)))))));
+      el("td", { class: group.surplus ? "note-text" : "" }, String(group.surplus)),
+      VERTEBRA_METRICS.map((metric) => summaryCell(metric, group[metric.mean_key])))))));
+}
+
+// What has one value per scan or per cohort; one row for all cases and one per group that the user named.
+function scanTable() {
+  const metrics = METRICS.filter((m) => m.level !== "vertebra");
+  const rows = Object.entries({ "All scans": DATA.summary, ...DATA.groups });
+  return scroller("Scans", el("table", { class: "numbers cohort", id: "scan-table" },
+    el("thead", {}, el("tr", {}, ["Scans", "n", ...metrics.map(withUnit)].map((text) => el("th", { scope: "col" }, text)))),
+    el("tbody", {}, rows.map(([name, summary]) => el("tr", {},
+      el("th", { scope: "row" }, name), el("td", {}, String(summary.cases)),
+      metrics.map((metric) => summaryCell(metric, summary[metric.key])))))));
 }
 
 // A wide table in a box that scrolls by itself, also by keyboard.
@@ -90,6 +105,7 @@ const RULES = {
   center: "Centre of a vertebra",
   identification: "Identification",
   identification_radius_mm: "Identification radius, mm",
+  hd95: "HD95",
   nsd_tolerance_mm: "NSD tolerance, mm",
   covering_share: "Covering share",
   miss_penalty_mm: "Penalty of a missed vertebra, mm",
@@ -112,7 +128,10 @@ function drawRules() {
     el("p", { class: "caption" },
       "Wrong name: not identified although predicted, or found under another name. Missed: no voxel predicted under the name. ",
       "Surplus: predicted, but not in the reference. ",
-      `Low Dice: a vertebra below ${LOW_DICE}. `,
+      MARKS_TEXT ? `Marked: a vertebra with ${MARKS_TEXT}. ` : "",
       "Suspicion orders the cases by how much they ask to be looked at, from 0 to 1; any wrong, missed or surplus name is above 0.5."),
+    el("h3", {}, "Metrics"),
+    el("dl", { class: "rules", id: "definitions" }, METRICS.map((m) =>
+      el("div", { class: "long" }, el("dt", {}, m.title), el("dd", {}, m.definition)))),
   );
 }

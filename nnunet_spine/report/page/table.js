@@ -5,12 +5,10 @@ const COLUMNS = [
   { key: "suspicion", label: "Suspicion", value: (c) => c.suspicion },
   { key: "findings", label: "Findings", text: true, value: (c) => c.findings },
   { key: "levels", label: "Levels C1 to L6", text: true, value: (c) => c.n_reference },
-  { key: "dice", label: "Dice", value: (c) => c.dice, digits: 3, first: "ascending" },
-  { key: "assd_mm", label: "ASSD, mm", value: (c) => c.assd_mm, digits: 2 },
-  { key: "hd95_mm", label: "HD95, mm", value: (c) => c.hd95_mm, digits: 1 },
-  { key: "nsd", label: "NSD", value: (c) => c.nsd, digits: 3, first: "ascending" },
-  { key: "localisation_error_mm", label: "Loc. error, mm", value: (c) => c.localisation_error_mm, digits: 1 },
-  { key: "identification_rate", label: "Identified", value: (c) => c.identification_rate, first: "ascending" },
+  ...CASE_METRICS.map((metric) => ({
+    key: metric.mean_key, label: withUnit(metric), metric, value: (c) => c[metric.mean_key],
+    first: metric.better === "higher" ? "ascending" : "descending", // the worst at the top
+  })),
 ];
 
 const FILTERS = {
@@ -18,7 +16,7 @@ const FILTERS = {
   wrong: ["Wrong names", (c) => c.wrong?.length > 0],
   missed: ["Missed", (c) => c.missed?.length > 0],
   surplus: ["Surplus", (c) => c.surplus?.length > 0],
-  low: [`Dice below ${LOW_DICE}`, (c) => c.vertebrae?.some((v) => v.dice !== null && v.dice < LOW_DICE)],
+  ...(MARKED.length ? { low: [MARKS_TEXT, (c) => c.vertebrae?.some((v) => markedBy(v).length)] } : {}),
   failures: ["Failures", (c) => c.failure],
 };
 
@@ -72,7 +70,7 @@ function shownRows() {
   const compare = (a, b) => {
     const [x, y] = [value(a) ?? null, value(b) ?? null];
     if (x === null || y === null) return (x === null) - (y === null);
-    return sign * (typeof x === "string" ? x.localeCompare(y, undefined, { numeric: true }) : Math.sign(x - y) || 0);
+    return sign * (typeof x === "string" ? x.localeCompare(y, undefined, { numeric: true }) : Math.sign(Number(x) - Number(y)) || 0);
   };
   const test = FILTERS[tableState.filter][1];
   return ROWS.filter((row) => test(row) && row.case.toLowerCase().includes(tableState.text)).sort(compare);
@@ -99,14 +97,13 @@ function caseRow(entry) {
     return entry.node;
   }
   const found = findingsOf(entry);
-  const values = COLUMNS.slice(4, 9).map((column) => el("td", {}, number(column.value(entry), column.digits)));
+  const values = CASE_METRICS.map((metric) => el("td", {}, valueText(metric, entry[metric.mean_key])));
   entry.node = el("tr", { "data-case": String(entry.index), click: () => openCase(entry) },
     el("th", { scope: "row" }, el("a", { href: caseHash(entry), click: (event) => event.stopPropagation() }, entry.case)),
     el("td", {}, el("span", { class: "meter", title: "suspicion", style: `--share:${entry.suspicion}` }), number(entry.suspicion, 2)),
     el("td", { class: "text findings" }, found.length ? chips(found) : el("span", { class: "calm" }, "labels right")),
     el("td", { class: "text" }, levelStrip(entry)),
-    values,
-    el("td", {}, entry.n_reference ? `${entry.vertebrae.filter((v) => v.identified).length}/${entry.n_reference}` : NONE));
+    values);
   return entry.node;
 }
 
@@ -124,7 +121,7 @@ function levelStrip(entry) {
     return `M${x} 0h${STRIP.width - STRIP.gap}v${STRIP.height}h-${STRIP.width - STRIP.gap}z`;
   };
   for (const v of entry.vertebrae) {
-    const state = v.wrong ? "wrong" : v.missed ? "missed" : v.dice !== null && v.dice < LOW_DICE ? "low" : "good";
+    const state = v.wrong ? "wrong" : v.missed ? "missed" : markedBy(v).length ? "low" : "good";
     paths[state] += cell(v.name);
   }
   for (const s of entry.surplus) paths.surplus += cell(s.name);
@@ -135,7 +132,7 @@ function levelStrip(entry) {
 }
 
 function stripLegend() {
-  const texts = { good: "right", low: `Dice below ${LOW_DICE}`, wrong: "wrong name", missed: "missed", surplus: "surplus" };
+  const texts = { good: "right", low: MARKS_TEXT, wrong: "wrong name", missed: "missed", surplus: "surplus" };
   return el("p", { class: "legend" }, Object.entries(texts).map(([state, text]) =>
     el("span", {}, svg("svg", { class: "strip", width: 8, height: 14, "aria-hidden": "true" }, svg("path", { class: state, d: "M1 1h6v12h-6z" })), text)));
 }
