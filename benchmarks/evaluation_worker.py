@@ -31,7 +31,7 @@ def ours(prediction: np.ndarray, reference: np.ndarray) -> Callable[[], Values]:
         case = score_case(prediction, reference, affine, settings=settings)
         scores = sorted(case.vertebrae, key=lambda v: BY_NAME[v.name].nnunet_id)
         names = {"dice": "dice", "iou": "iou", "assd": "assd_mm", "hd": "hd_mm", "hd95": "hd95_mm", "nsd": "nsd"}
-        return {name: [getattr(v, attribute) for v in scores] for name, attribute in names.items()}
+        return {name: [v[key] for v in scores] for name, key in names.items()}
 
     return run
 

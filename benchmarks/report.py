@@ -13,7 +13,6 @@ import statistics
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 
@@ -52,7 +51,7 @@ def multiply(path: Path, n: int) -> None:
     content = load(path)
     models = content["cases"]
     content["cases"] = [{**models[i % len(models)], "case": f"case{i:04d}"} for i in range(n)]
-    content["summary"] = asdict(summarise_cohort([score_from_dict(case) for case in content["cases"]]))
+    content["summary"] = summarise_cohort([score_from_dict(case) for case in content["cases"]]).to_dict()
     write_json(path, content)
 
 
