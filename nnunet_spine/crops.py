@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nnunet_spine.geometry import covered_box, resample_linear, to_index, to_world
+from nnunet_spine.geometry import covered_box, nearest_voxel, resample_linear, to_index, to_world
 
 CROP_SHAPE = (96, 112, 64)
 """Voxels along x, y, z."""
@@ -43,9 +43,10 @@ def crop_image(image: np.ndarray, affine: np.ndarray, centre_mm: Iterable[float]
 def crop_label(labels: np.ndarray, affine: np.ndarray, value: int, centre_mm: Iterable[float]) -> np.ndarray:
     """One label around a point: where its trilinear share is at least one half; uint8 0 and 1 of `CROP_SHAPE`.
 
-    The share follows an oblique or thick-sliced surface, of which the nearest voxel would make steps.
+    The share follows an oblique or thick-sliced surface, of which the nearest voxel would make steps. A surface midway
+    between two voxels of the crop goes to the left, posterior, inferior one, as in `geometry.nearest_voxel`.
     """
-    target = crop_affine(centre_mm)
+    target = crop_affine(np.asarray(tuple(centre_mm)) - 1e-3)
     box = covered_box(labels.shape, affine, CROP_SHAPE, target)
     one = (labels[box] == value).astype(np.float32)
     return (resample_linear(one, shifted(affine, box), CROP_SHAPE, target) >= 0.5).astype(np.uint8)
@@ -54,7 +55,7 @@ def crop_label(labels: np.ndarray, affine: np.ndarray, value: int, centre_mm: It
 def share_inside(mask: np.ndarray, affine: np.ndarray, centre_mm: Iterable[float]) -> float:
     """Share of a mask's voxels whose centres lie in the crop; 1 for an empty mask."""
     voxels = np.argwhere(mask)
-    index = np.rint(to_index(crop_affine(centre_mm), to_world(affine, voxels)))
+    index = nearest_voxel(crop_affine(centre_mm), to_index(crop_affine(centre_mm), to_world(affine, voxels)))
     inside = np.all((index >= 0) & (index < CROP_SHAPE), axis=-1)
     return float(inside.mean()) if inside.size else 1.0
 

@@ -4,6 +4,10 @@ import nibabel as nib
 import numpy as np
 from scipy import ndimage
 
+_TIE = 1e-3
+"""Voxels by which a point may miss the middle between two voxels and still count as lying there: affines of one grid
+differ by this much when files store them in single precision."""
+
 
 def axis_codes(affine: np.ndarray) -> str:
     """Side towards which each array axis grows, e.g. "PIR"."""
@@ -41,10 +45,36 @@ def reorient(array: np.ndarray, affine: np.ndarray, codes: str = "RAS") -> tuple
     )
 
 
+def nearest_voxel(affine: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """The voxel that holds each point; a point midway between two belongs to the one further left, posterior, inferior.
+
+    The world decides ties, so that the answer does not depend on how the grid is stored (its axes permuted or
+    flipped), and all ties fall to the same side, so that labels keep their thickness; rounding half to even does
+    neither. "Further left" is judged by the axis's largest component (the first of equal ones).
+
+    Args:
+        affine: of the grid, 4x4, RAS mm.
+        index: continuous voxel indices (..., 3).
+
+    Returns:
+        int64 (..., 3); may lie outside the grid.
+
+    Example:
+        >>> nearest_voxel(np.diag([1.0, -1.0, 1.0, 1.0]), np.array([0.5, 0.5, 2.2])).tolist()
+        [0, 1, 2]
+    """
+    axes = np.asarray(affine, float)[:3, :3]
+    dominant = np.abs(axes) >= (1 - 1e-6) * np.abs(axes).max(0)
+    sign = np.sign(axes[dominant.argmax(0), range(3)])
+    return (sign * np.ceil(sign * index - (0.5 + _TIE))).astype(np.int64)
+
+
 def resample_nearest(
     array: np.ndarray, affine: np.ndarray, shape: tuple[int, int, int], target_affine: np.ndarray
 ) -> np.ndarray:
     """Nearest-neighbour values of a 3-D array on another grid, through world space; 0 outside the array.
+
+    Nearest along the axes of the array; `nearest_voxel` says what becomes of points midway between voxels.
 
     Args:
         array: 3-D.
@@ -59,7 +89,7 @@ def resample_nearest(
     plane = np.stack(np.meshgrid(np.arange(shape[0]), np.arange(shape[1]), indexing="ij"), -1)  # (n0, n1, 2)
     in_plane = plane @ to_source[:3, :2].T + to_source[:3, 3]  # (n0, n1, 3)
     for k in range(shape[2]):  # slice by slice: coordinates of a whole volume would need 24 bytes per voxel
-        index = np.rint(in_plane + k * to_source[:3, 2]).astype(np.int64)
+        index = nearest_voxel(affine, in_plane + k * to_source[:3, 2])
         inside = np.all((index >= 0) & (index < array.shape), axis=-1)
         out[..., k][inside] = array[tuple(index[inside].T)]
     return out
