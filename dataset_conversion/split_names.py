@@ -42,7 +42,15 @@ def split_of(folders: PurePath) -> str:
         "training", "validation" or "test"; "" where no folder says anything; `UNCLEAR` where one says it in a way that
         may mean something else (`train_val`, `publictest`, `no-test`).
     """
-    return next((split for part in reversed(folders.parts) if (split := _split_of_name(part))), "")
+    return _named_by(folders)[0]
+
+
+def _named_by(folders: PurePath) -> tuple[str, PurePath]:
+    """The split, and the folder that names it."""
+    for folder in (folders, *folders.parents):
+        if split := _split_of_name(folder.name):
+            return split, folder
+    return "", PurePath()
 
 
 def _split_of_name(name: str) -> str:
@@ -100,23 +108,33 @@ def assign_splits(scans: Sequence[Scan], rules: SplitRules) -> list[Scan]:
     Raises:
         InputError: scans without a split, or with an unclear one; a rule that fits nothing.
     """
-    used, open_folders, out = set(), {}, []
+    used, open_names, out = set(), {}, []
+    containers = _containers(scans)
     for scan in scans:
-        rule, split, folder = _split_of_scan(scan, rules)
+        rule, split, name = _split_of_scan(scan, rules, containers)
         used.add(rule)
         if split == "" and rules.of_others:
             split, scan = rules.of_others, replace(scan, flags=(*scan.flags, f"split {rules.of_others} by --split"))
         if split not in SPLITS:
-            open_folders.setdefault(folder, []).append(scan.case)
+            open_names.setdefault(name, []).append(scan.case)
         out.append(replace(scan, split=split))
-    if open_folders:
-        raise _open_question(open_folders, len(scans))
+    if open_names:
+        raise _open_question(open_names, len(scans))
     if unused := sorted(set(rules.of_name) - used):
         raise InputError(f"--split {unused[0]}=...: no folder, case or patient of this name", "check the name")
     return out
 
 
-def _split_of_scan(scan: Scan, rules: SplitRules) -> tuple[str | None, str, str]:
+def _containers(scans: Sequence[Scan]) -> set[PurePath]:
+    """Folders with a split's name that hold folders with a split's name: what else lies in one is of unknown split.
+
+    In `training_data/{dataset-verse20training, hold-out}` the outer name says nothing about `hold-out`.
+    """
+    naming = {_named_by(place)[1] for scan in scans if not scan.split for place in (scan.place, *scan.other_places)}
+    return {outer for folder in naming for outer in folder.parents}
+
+
+def _split_of_scan(scan: Scan, rules: SplitRules, containers: set[PurePath]) -> tuple[str | None, str, str]:
     """The rule that was used, the split, and the name to ask about where it is open."""
     places = (scan.place, *scan.other_places)
     names = [scan.case, scan.patient, *(part for place in places for part in reversed(place.parts))]
@@ -124,22 +142,20 @@ def _split_of_scan(scan: Scan, rules: SplitRules) -> tuple[str | None, str, str]
         return rule, rules.of_name[rule], ""
     if scan.split:
         return None, scan.split, ""
-    splits = {place: split_of(place) for place in places}
-    named = {split for split in splits.values() if split in SPLITS}
+    found = [_named_by(place) for place in places]
+    found = [(split, folder) for split, folder in found if split and folder not in containers]
+    named = {split for split, _ in found if split in SPLITS}
     if len(named) == 1:
         return None, named.pop(), ""
     if named:
         return None, UNCLEAR, scan.case
-    if UNCLEAR in splits.values():
-        parts = (part for place in places for part in reversed(place.parts) if _split_of_name(part) == UNCLEAR)
-        return None, UNCLEAR, next(parts)
-    return None, "", scan.place.name
+    return (None, *next(((UNCLEAR, folder.name) for _, folder in found), ("", scan.place.name)))
 
 
-def _open_question(open_folders: Mapping[str, Sequence[str]], n_scans: int) -> InputError:
-    count = sum(map(len, open_folders.values()))
-    names = sorted(open_folders)
-    shown = ", ".join(f"'{name}' ({len(open_folders[name])})" for name in names[:5]) + ", ..." * (len(names) > 5)
+def _open_question(open_names: Mapping[str, Sequence[str]], n_scans: int) -> InputError:
+    count = sum(map(len, open_names.values()))
+    names = sorted(open_names)
+    shown = ", ".join(f"'{name}' ({len(open_names[name])})" for name in names[:5]) + ", ..." * (len(names) > 5)
     return InputError(
         f"it is not clear whether {count} of {n_scans} scans are for training, validation or test: no folder or no "
         f"single one names it for {shown}",
