@@ -19,8 +19,9 @@ from pathlib import Path
 import numpy as np
 
 from nnunet_spine.anatomy import BY_NAME, NAMES, lookup_table
-from nnunet_spine.evaluation import Request, Run, evaluate, load, score_from_dict, write_record
+from nnunet_spine.evaluation import Request, evaluate, load, score_from_dict, write_record
 from nnunet_spine.io.files import write_json, write_nifti
+from nnunet_spine.jobs import Run, processes
 from nnunet_spine.phantom import PhantomOptions, draw_phantom
 from nnunet_spine.report import ReportOptions, build_report
 from nnunet_spine.scores import summarise_cohort
@@ -41,9 +42,7 @@ def write_models(folder: Path) -> Path:
         for kind, array in (("images", phantom.image), ("references", labels), ("predictions", predicted)):
             write_nifti(folder / kind / f"model{i}.nii.gz", array, phantom.affine)
     request = Request((folder / "references",), images=folder / "images")
-    return write_record(
-        evaluate(folder / "predictions", request, folder, Run(workers=1, say=lambda text: None)), folder
-    )
+    return write_record(evaluate(folder / "predictions", request, folder, Run(say=lambda text: None)), folder)
 
 
 def multiply(path: Path, n: int) -> None:
@@ -87,8 +86,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         evaluation = write_models(folder)
         multiply(evaluation, args.n)
         start = time.perf_counter()
-        options = ReportOptions(viewers=args.viewers, workers=args.processes)
-        full = build_report(evaluation, folder / "full.html", options)
+        options, run = ReportOptions(viewers=args.viewers), Run(processes(args.processes))
+        full = build_report(evaluation, folder / "full.html", options, run)
         built = time.perf_counter() - start
         seconds = [load_seconds(full.path) for _ in range(args.rounds)]
         table, complete = (statistics.median(column) for column in zip(*seconds, strict=True))

@@ -14,11 +14,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
 from nnunet_spine.errors import InputError
 from nnunet_spine.io.environment import ext_trainer_value, nnunet_processes
 from nnunet_spine.io.files import read_json, write_json
+from nnunet_spine.jobs import Run, progress_bar
 
 DATASET_ID = 710
 DATASET = "Dataset710_VerSe"
@@ -151,7 +150,7 @@ def run_step(step: Step, environment: dict[str, str], log: Path, quiet: bool) ->
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [_executable(step.command[0]), *step.command[1:]]
-    bar = tqdm(total=step.total, desc=step.name, disable=quiet or step.progress is None)
+    bar = progress_bar(total=step.total, unit="part", what=step.name, quiet=quiet or step.progress is None)
     # Commands with a bar of their own write it to stderr, which stays the terminal's.
     stderr = subprocess.STDOUT if step.progress is not None or quiet else None
     with log.open("w", encoding="utf-8") as file, bar:
@@ -185,17 +184,17 @@ def score(folder: Path, quiet: bool = False) -> str:
     Raises:
         InputError: a case cannot be scored.
     """
-    from nnunet_spine.evaluation import Request, Run, case_table, comparable, evaluate, overview, write_evaluation
+    from nnunet_spine.evaluation import Request, case_table, comparable, evaluate, overview, write_evaluation
     from nnunet_spine.pictures import case_picture_from_files
 
     raw = folder / "nnUNet_raw" / DATASET
     request = Request((raw / "labelsTs",), images=raw / "imagesTs")
-    run = Run(workers=1, progress=lambda items, total: tqdm(items, total=total, desc="scores", disable=quiet))
+    run = Run(progress=lambda items, total: progress_bar(items, total, unit="case", what="scores", quiet=quiet))
     evaluation = evaluate(folder / "predictions", request, folder / "evaluation", run)
     if evaluation.failures:
         raise InputError(f"{len(evaluation.failures)} cases cannot be scored ({evaluation.failures[0]})")
     write_evaluation(evaluation, folder / "evaluation")
-    for scored in tqdm(evaluation.scores, desc="pictures", disable=quiet):
+    for scored in progress_bar(evaluation.scores, unit="case", what="pictures", quiet=quiet):
         case_picture_from_files(
             raw / "imagesTs" / f"{scored.case}_0000.nii.gz",
             folder / "predictions" / f"{scored.case}.nii.gz",

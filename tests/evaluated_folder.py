@@ -7,9 +7,10 @@ import numpy as np
 from scripted_errors import rename
 
 from nnunet_spine.anatomy import BY_NAME
-from nnunet_spine.evaluation import Request, Run, evaluate, write_record
+from nnunet_spine.evaluation import Request, evaluate, write_record
 from nnunet_spine.geometry import to_world
 from nnunet_spine.io.files import write_json, write_nifti
+from nnunet_spine.jobs import Run
 
 LEVELS = ("T10", "T11", "T12", "L1", "L2", "L3", "L4")
 AFFINE = np.array([[3.0, 0, 0, -40], [0, 3, 0, -40], [0, 0, 3, -120], [0, 0, 0, 1]])
@@ -78,6 +79,6 @@ def evaluated_folder(root: Path) -> EvaluatedFolder:
 def evaluate_folder(folder: EvaluatedFolder) -> EvaluatedFolder:
     """Write evaluation.json."""
     request = Request((folder.root / "references",), images=folder.images)
-    run = Run(workers=1, say=lambda text: None)
+    run = Run(say=lambda text: None)
     write_record(evaluate(folder.predictions, request, folder.evaluation.parent, run), folder.evaluation.parent)
     return folder

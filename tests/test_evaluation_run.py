@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import shutil
 import subprocess
 import sys
 
@@ -14,7 +16,6 @@ from nnunet_spine import cli, evaluation, geometry
 from nnunet_spine.anatomy import BY_NAME
 from nnunet_spine.errors import InputError
 from nnunet_spine.evaluation import case_job
-from nnunet_spine.evaluation.workers import choose_workers
 from nnunet_spine.io import files
 from nnunet_spine.scores import Settings
 
@@ -85,7 +86,7 @@ class TestCommand:
             "if __name__ == '__main__':\n"
             f"    main(['evaluate', '-p', {str(folders / 'pred')!r}, '-g', {str(folders / 'ref')!r},"
             f" '-o', {str(folders / 'out2')!r}, '-np', '2', '--quiet'])\n"
-            "    import nnunet_spine.evaluation.workers\n"
+            "    import nnunet_spine.evaluation.evaluate\n"
             "    sys.exit(3 * bool({'torch', 'nnunetv2', 'matplotlib'} & set(sys.modules)))\n"
         )
         (folders / "main.py").write_text(code)
@@ -237,6 +238,26 @@ class TestKeptCases:
         assert run(folders)["cases"][1]["dice"] == 1
         assert scored == ["a", "b", "b"]
 
+    def test_moved_and_touched_files_do_not(self, folders, scored):
+        run(folders)
+        os.utime(folders / "pred" / "a.nii.gz")
+        assert run(folders)["cases"][0]["dice"] == 1
+        (folders / "pred").rename(folders / "moved")
+        (folders / "pred").symlink_to(folders / "moved")
+        run(folders)
+        assert scored == ["a", "b"]
+
+    def test_a_file_of_the_same_size_and_time_is_scored_again_if_it_holds_something_else(self, folders, scored):
+        path = folders / "pred" / "b.nii"
+        (folders / "pred" / "b.nii.gz").unlink()
+        write(path, spine(ONE_DOWN))
+        os.utime(path, (1e9, 1e9))
+        run(folders)
+        write(path, spine())
+        os.utime(path, (1e9, 1e9))
+        assert run(folders)["cases"][1]["dice"] == 1
+        assert scored == ["a", "b", "b"]
+
     def test_damaged_ones_are_scored_again(self, folders, scored):
         first = run(folders)
         (folders / "out" / "cases" / "a.json").write_text('{"signature"')
@@ -257,6 +278,36 @@ class TestKeptCases:
             assert cli.main(["evaluate", *arguments, "-np", "1"]) == 130
         assert [p.name for p in (folders / "out").rglob("*") if p.is_file()] == ["a.json"]
         assert len(run(folders)["cases"]) == 2
+
+
+class TestParts:
+    """Several runs of one evaluation."""
+
+    def part(self, folders, number, parts=2, expect=0):
+        arguments = ["-p", str(folders / "pred"), "-g", str(folders / "ref"), "-o", str(folders / "out"), "-np", "1"]
+        assert cli.main(["evaluate", *arguments, "-num_parts", str(parts), "-part_id", str(number)]) == expect
+
+    def test_the_last_part_writes_what_one_run_writes(self, folders, capsys):
+        write(folders / "ref" / "c.nii.gz", np.zeros_like(spine()))  # fails, in part 0
+        write(folders / "pred" / "c.nii.gz")
+        self.part(folders, 0, expect=1)
+        captured = capsys.readouterr()
+        assert "part 0 of 2 scored" in captured.out
+        assert "waits for 1 cases of other parts" in captured.out
+        assert "c: " in captured.err
+        assert {p.name for p in (folders / "out").rglob("*") if p.is_file()} == {"a.json", "c.json"}
+        self.part(folders, 0, expect=1)
+        self.part(folders, 1, expect=1)
+        joined = {p.name: p.read_bytes() for p in (folders / "out").iterdir() if p.is_file()}
+        assert [f["case"] for f in json.loads(joined["evaluation.json"])["failures"]] == ["c"]
+        shutil.rmtree(folders / "out")
+        run(folders, expect=1)
+        assert {p.name: p.read_bytes() for p in (folders / "out").iterdir() if p.is_file()} == joined
+
+    def test_more_parts_than_cases(self, folders):
+        for number in (0, 1, 2):
+            self.part(folders, number, parts=3)
+        assert len(evaluation.load(folders / "out")["cases"]) == 2
 
 
 class TestCenters:
@@ -354,10 +405,16 @@ class TestRecord:
         with pytest.raises(InputError, match=message):
             evaluation.load(tmp_path)
 
-    def test_workers_follow_memory_and_wish(self, folders):
-        assert choose_workers([], 3) == 3
-        assert choose_workers([], 0) == 1
-        assert 1 <= choose_workers([], None) <= 4
+    def test_memory_follows_the_larger_of_both_masks(self, folders):
+        small, large = folders / "pred" / "a.nii.gz", folders / "ref" / "a.nii.gz"
+        write(large, np.zeros((20, 30, 40), np.uint8))
+        write(small, np.zeros((2, 3, 4), np.uint8))
+        table = evaluation.find_table("nnunet")
+        job = evaluation.CaseJob(evaluation.CaseFiles("a", small, large, None), Settings(), table, table)
+        assert job.peak_bytes() == 4 * 20 * 30 * 40
+        small.unlink()
+        large.unlink()
+        assert job.peak_bytes() == 0  # reported when its turn comes
 
 
 class TestRealMasks:

@@ -32,7 +32,7 @@ class Letters:
     def inputs(self):
         return {"text": self.file}
 
-    def settings(self):
+    def parameters(self):
         return [self.version]
 
 
@@ -193,7 +193,7 @@ def test_unexplained_failures_are_tried_again(words, kept):
     assert kept(words("bug"))[0] == "a"
 
 
-def test_other_settings_need_new_work(words, kept):
+def test_other_parameters_need_new_work(words, kept):
     kept(words("one"))
     assert kept(words("one", version=2))[0] == "a"
 
@@ -235,7 +235,7 @@ def test_times_alone_decide_where_they_can(words, monkeypatch):
     assert not jobs.unchanged(case.file, Contents(4, then.mtime_ns, then.sha256), now + 10**10)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"settings": 1}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"parameters": 1}'])
 def test_damaged_records_are_work_to_do(words, kept, tmp_path, text):
     kept(words("one"))
     (tmp_path / "kept" / "a.json").write_text(text)

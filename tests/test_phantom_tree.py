@@ -9,7 +9,7 @@ import pytest
 from nnunet_spine.anatomy import BY_NAME, BY_VERSE_ID
 from nnunet_spine.cli import main
 from nnunet_spine.errors import InputError
-from nnunet_spine.jobs import HERE, Processes, Shard
+from nnunet_spine.jobs import HERE, Processes, Run, Shard
 from nnunet_spine.phantom import TreeOptions, write_tree
 from nnunet_spine.phantom.tree import plan_cases, write_case
 
@@ -123,7 +123,7 @@ def test_an_interrupted_run_is_continued_with_the_same_result(tree, tmp_path):
             steps.append((item.case, total))
             yield item
 
-    assert write_tree(tmp_path, 3, SMALL, progress=progress).cases == tuple(cases[:3])
+    assert write_tree(tmp_path, 3, SMALL, Run(progress=progress)).cases == tuple(cases[:3])
     assert steps == [(cases[i].stem, 3) for i in (0, 1, 2)]
     assert cases[0].files(tmp_path)[0].stat().st_mtime_ns == kept
     whole = contents(root)
@@ -140,9 +140,9 @@ def test_workers_and_parts_write_the_same(tree, tmp_path):
     """Part 0 in worker processes, the same part once more, part 1 in this one: byte for byte one tree."""
     root, cases = tree
     for part, executor in ((0, Processes(2)), (0, HERE)):
-        done = write_tree(tmp_path, 4, SMALL, executor=executor, shard=Shard(part, 2))
+        done = write_tree(tmp_path, 4, SMALL, Run(executor, Shard(part, 2)))
         assert (done.cases, done.missing, done.failures) == ((cases[0], cases[2]), (cases[1], cases[3]), ())
-    assert write_tree(tmp_path, 4, SMALL, shard=Shard(1, 2)).cases == tuple(cases[:4])
+    assert write_tree(tmp_path, 4, SMALL, Run(shard=Shard(1, 2))).cases == tuple(cases[:4])
     for case in cases[:4]:
         for here, there in zip(case.files(tmp_path), case.files(root), strict=True):
             assert here.read_bytes() == there.read_bytes(), here.name

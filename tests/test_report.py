@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import os
 import re
 import shlex
 import shutil
@@ -21,8 +22,8 @@ from nnunet_spine.cli import main
 from nnunet_spine.errors import InputError
 from nnunet_spine.evaluation import score_from_dict
 from nnunet_spine.geometry import reorient
-from nnunet_spine.io.files import read_json, write_json
-from nnunet_spine.jobs import Processes, Workplace
+from nnunet_spine.io.files import read_json, read_nifti, write_json, write_nifti
+from nnunet_spine.jobs import Processes, Run, Workplace
 from nnunet_spine.meshes import Mesh
 from nnunet_spine.report import ReportOptions, build_report, encode, page, views
 from nnunet_spine.scores import metrics, summarise_cohort
@@ -175,6 +176,23 @@ def test_files_that_are_gone_are_named_and_the_rest_is_shown(cohort, tmp_path):
     assert [cases[name]["viewer"] for name in ("missed", "shifted", "perfect", NASTY)] == [False, True, True, True]
 
 
+def test_a_case_whose_files_changed_since_the_evaluation_is_not_shown_beside_its_old_numbers(cohort, tmp_path):
+    def change(copy, content):
+        labels, affine = read_nifti(copy.predictions / "perfect.nii.gz")
+        write_nifti(copy.predictions / "perfect.nii.gz", np.roll(labels, 6, 2), affine)
+        for name in ("missed", "shifted"):
+            os.utime(copy.predictions / f"{name}.nii.gz")  # the same as before
+
+    copy = without(cohort, tmp_path, change)
+    report = build_report(copy.evaluation, tmp_path / "report.html", ReportOptions(viewers=None))
+    assert report.problems == {
+        "perfect": ("The prediction has changed since the evaluation: evaluate again to see it.",)
+    }
+    cases = {case["case"]: case for case in embedded(report.path)["cases"]}
+    assert not cases["perfect"]["picture"] and not cases["perfect"]["viewer"]
+    assert cases["missed"]["viewer"] and cases["shifted"]["viewer"]
+
+
 def test_a_case_whose_reference_has_centres_only(built):
     points = next(case for case in embedded(built.path)["cases"] if case["case"] == "points")
     assert points["maps"] == ["prediction"]
@@ -204,7 +222,7 @@ def test_the_command_refuses_what_is_no_evaluation(tmp_path, capsys):
 @pytest.mark.slow
 def test_worker_processes_make_the_same_page(cohort, built, tmp_path):
     whole = ReportOptions(viewers=None)
-    report = build_report(cohort.evaluation, tmp_path / "report.html", whole, executor=Processes(2))
+    report = build_report(cohort.evaluation, tmp_path / "report.html", whole, Run(Processes(2)))
     assert report.path.read_bytes() == built.path.read_bytes()
     assert list(tmp_path.iterdir()) == [report.path]
 

@@ -1,11 +1,11 @@
 """Options and habits of the commands that work case by case."""
 
 import argparse
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nnunet_spine.jobs import Executor, Failure, Shard
+    from nnunet_spine.jobs import Failure, Run
 
 
 def add_batch_options(parser: argparse.ArgumentParser, most: int = 8) -> None:
@@ -29,32 +29,24 @@ def add_batch_options(parser: argparse.ArgumentParser, most: int = 8) -> None:
     parser.set_defaults(most_workers=most)
 
 
-def executor_of(args: argparse.Namespace) -> "Executor":
-    """What the options say to compute with."""
-    from nnunet_spine.jobs import processes
+def run_of(args: argparse.Namespace, unit: str, say: Callable[[str], None] = print) -> "Run":
+    """How the options say to run.
 
-    return processes(args.workers, args.most_workers)
-
-
-def shard_of(args: argparse.Namespace) -> "Shard":
-    """The part of the cases that the options name.
+    Args:
+        unit: what a case is, for the progress bar.
+        say: prints a remark, unless the options ask for quiet.
 
     Raises:
         InputError: no such part.
     """
-    from nnunet_spine.jobs import Shard
+    from nnunet_spine.jobs import Run, Shard, processes, progress_bar
 
-    return Shard(args.part_id, args.num_parts)
-
-
-def bar_of(args: argparse.Namespace, unit: str) -> Callable[[Iterable, int], Iterator]:
-    """What wraps an iterator of known length with a progress bar, unless the options or a log file forbid one."""
-    from nnunet_spine.jobs import progress_bar
-
-    def progress(items: Iterable, total: int) -> Iterator:
+    def progress(items: Iterable, total: int) -> Iterable:
         return progress_bar(items, total, unit=unit, what=args.command, quiet=args.quiet)
 
-    return progress
+    shard = Shard(args.part_id, args.num_parts)
+    quiet = (lambda line: None) if args.quiet else say
+    return Run(processes(args.workers, args.most_workers), shard, quiet, progress)
 
 
 def complain(args: argparse.Namespace, failures: "Iterable[Failure]") -> int:

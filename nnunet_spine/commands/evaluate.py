@@ -3,9 +3,17 @@
 import argparse
 import re
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from nnunet_spine.commands.batch import add_batch_options, complain, run_of
 from nnunet_spine.errors import InputError
+
+if TYPE_CHECKING:
+    from nnunet_spine.evaluation import Evaluation
+    from nnunet_spine.jobs import Failure
 
 _CASES_SHOWN = 20
 HELP = "score predicted label maps against masks or centres: JSON, CSV, Markdown and LaTeX tables"
@@ -61,18 +69,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--bootstrap", type=int, default=2000, metavar="N", help="draws for the 95 %% intervals")
     parser.add_argument("--seed", type=int, default=0, help="of the draws")
-    parser.add_argument(
-        "-np", dest="workers", type=int, metavar="N", help="processes (default: by cores and memory, at most 4)"
-    )
+    add_batch_options(parser, most=4)
 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate; see `nnunet_spine.evaluation`. Exit code 1 if a case failed."""
-    from tqdm import tqdm
-
     from nnunet_spine.evaluation import (
         Request,
-        Run,
         case_table,
         comparable,
         evaluate,
@@ -107,29 +110,30 @@ def run(args: argparse.Namespace) -> int:
         groups=read_groups(args.groups) if args.groups else {},
     )
 
-    def say(line: str) -> None:
-        if not args.quiet:
-            print(line, file=sys.stderr)
-
-    def progress(items, total):
-        return tqdm(items, total=total, unit="case", disable=args.quiet or not sys.stderr.isatty())
-
+    run_ = run_of(args, "case", lambda line: print(line, file=sys.stderr))
     done = []
     for name, prediction in methods.items():
-        folder = args.output / name if name else args.output
-        evaluation = evaluate(prediction, request, folder, Run(args.workers, say, progress), method=name)
-        write_evaluation(evaluation, folder)
-        done.append(evaluation)
+        done.append(evaluate(prediction, request, args.output / name if name else args.output, run_, method=name))
+    failures = [failure for evaluation in done for failure in _named(evaluation)]
+    if missing := sum(len(evaluation.missing) for evaluation in done):
+        print(f"{run_.shard} scored; {args.output} waits for {missing} cases of other parts")
+        return complain(args, failures)
+    for evaluation in done:
+        write_evaluation(evaluation, args.output / evaluation.method if evaluation.method else args.output)
     if len(done) > 1:
         write_comparison(done, args.output)
     elif not args.quiet and done[0].scores:
         print(f"{case_table(done[0].scores, settings, most=_CASES_SHOWN)}\n")
     print(overview(comparable(done)[0]))
-    failures = [(evaluation.method, failure) for evaluation in done for failure in evaluation.failures]
-    for method, failure in failures:
-        print(f"nnunet-spine evaluate: {method + ': ' if method else ''}{failure}", file=sys.stderr)
-    say(f"results: {args.output}")
-    return 1 if failures else 0
+    code = complain(args, failures)
+    run_.say(f"results: {args.output}")
+    return code
+
+
+def _named(evaluation: "Evaluation") -> "Iterator[Failure]":
+    """Failures, each with the method's name where there are several."""
+    for failure in evaluation.failures:
+        yield replace(failure, case=f"{evaluation.method}: {failure.case}") if evaluation.method else failure
 
 
 def _methods(values: list[str]) -> dict[str, Path]:

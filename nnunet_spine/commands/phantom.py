@@ -2,7 +2,7 @@
 
 import argparse
 
-from nnunet_spine.commands.batch import add_batch_options, bar_of, complain, executor_of, shard_of
+from nnunet_spine.commands.batch import add_batch_options, complain, run_of
 from nnunet_spine.errors import InputError
 
 HELP = "draw synthetic CT scans of spines with exact labels, in VerSe's folder layout"
@@ -58,14 +58,9 @@ def run(args: argparse.Namespace) -> int:
         split=tuple(args.split),
         plain=args.plain,
     )
-    shard = shard_of(args)
-    tree = write_tree(
-        args.output, args.number, options, executor=executor_of(args), shard=shard, progress=bar_of(args, "scan")
-    )
-    code = complain(args, tree.failures)
-    if not args.quiet:
-        patients = len({case.subject for case in tree.cases})
-        print(f"{len(tree.cases)} scans of {patients} patients in {args.output}")
-        if tree.missing:
-            print(f"{len(tree.missing)} of {args.number} are missing ({shard})")
-    return code
+    run_ = run_of(args, "scan")
+    tree = write_tree(args.output, args.number, options, run_)
+    run_.say(f"{len(tree.cases)} scans of {len({case.subject for case in tree.cases})} patients in {args.output}")
+    if tree.missing:
+        run_.say(f"{len(tree.missing)} of {args.number} are missing ({run_.shard})")
+    return complain(args, tree.failures)

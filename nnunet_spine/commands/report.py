@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from nnunet_spine.commands.batch import add_batch_options, bar_of, complain, executor_of, shard_of
+from nnunet_spine.commands.batch import add_batch_options, complain, run_of
 
 HELP = "one self-contained HTML page for an evaluation: numbers, distributions, pictures, slices and surfaces"
 
@@ -28,18 +28,12 @@ def run(args: argparse.Namespace) -> int:
     from nnunet_spine.report import ReportOptions, build_report
 
     folder = args.evaluation if args.evaluation.is_dir() else args.evaluation.parent
-    shard = shard_of(args)
-    report = build_report(
-        args.evaluation,
-        args.output or folder / "report.html",
-        ReportOptions(args.title, args.viewers, tuple(args.cases)),
-        executor=executor_of(args),
-        shard=shard,
-        progress=bar_of(args, "case"),
-    )
+    run_ = run_of(args, "case")
+    options = ReportOptions(args.title, args.viewers, tuple(args.cases))
+    report = build_report(args.evaluation, args.output or folder / "report.html", options, run_)
     code = complain(args, report.failures)
     if report.missing:
-        print(f"{shard} drawn; {report.path} waits for {report.missing} cases of other parts")
+        print(f"{run_.shard} drawn; {report.path} waits for {report.missing} cases of other parts")
         return code
     if not args.quiet:
         for case, problems in report.problems.items():

@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nnunet_spine.errors import InputError
-from nnunet_spine.evaluation.case_job import CaseJob
+from nnunet_spine.evaluation.case_job import CaseJob, score_store
 from nnunet_spine.evaluation.pairing import Pairs, pair, shorten
 from nnunet_spine.evaluation.record import Evaluation
-from nnunet_spine.evaluation.workers import Failure, choose_workers, score_jobs
 from nnunet_spine.io.label_ids import NNUNET, LabelTable, find_table, present_values, recognise_table
 from nnunet_spine.io.masks import read_mask
 from nnunet_spine.io.text import read_records
-from nnunet_spine.scores import CaseScore, Settings, summarise_cohort
+from nnunet_spine.jobs import ALONE, Done, Failure, Run, joined, run_jobs
+from nnunet_spine.scores import Settings, summarise_cohort
 
 
 @dataclass(frozen=True)
@@ -41,31 +41,22 @@ class Request:
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Run:
-    """How an evaluation runs; changes nothing about its result.
-
-    Attributes:
-        workers: processes; None: chosen from cores and memory.
-        say: prints a remark.
-        progress: wraps an iterator of known length.
-    """
-
-    workers: int | None = None
-    say: Callable[[str], None] = print
-    progress: Callable[[Iterator, int], Iterator] = lambda items, total: items
-
-
-def evaluate(prediction: Path, request: Request, folder: Path, run: Run, *, method: str = "") -> Evaluation:
+def evaluate(prediction: Path, request: Request, folder: Path, run: Run = ALONE, *, method: str = "") -> Evaluation:
     """Score the predictions of one method.
 
     Args:
         prediction: file or folder with label maps.
-        folder: finished cases are kept in its subfolder `cases`.
+        folder: finished cases are kept in its subfolder `cases`, each by itself, so that a run goes on where another
+            was stopped, and parts of a run end in one result.
+        run: how; a part of several scores its own cases, and has those of the others as far as they are done.
         method: name, where there are several.
+
+    Returns:
+        The evaluation, with the cases in it that other parts still have to score as `missing`.
 
     Raises:
         InputError: the input as a whole is unusable. What is wrong with single cases is in the result's failures.
+        WriteError: the folder cannot be written; finished cases stay.
     """
     pairs = pair(prediction, request.references, centroids=request.centroids, images=request.images)
     if request.groups and not request.groups.keys() & {files.case for files in pairs.cases}:
@@ -79,22 +70,22 @@ def evaluate(prediction: Path, request: Request, folder: Path, run: Run, *, meth
         _table(request.reference_labels, masks, place, "reference", run.say),
     )
     jobs = [CaseJob(files, request.settings, *tables, request.grid) for files in pairs.cases]
-    results = score_jobs(jobs, folder / "cases", choose_workers(jobs, run.workers))
-    done: dict[str, CaseScore] = {}
-    failures = [] if request.only_common else [
-        Failure(case, str(path), "no prediction for this reference. Add it, or use --only-common")
-        for case, path in pairs.without_prediction.items()
-    ]  # fmt: skip
-    for result in run.progress(results, len(jobs)):
-        if isinstance(result, Failure):
-            failures.append(result)
-        else:
-            done[result.case] = result
-    files = tuple(f for f in pairs.cases if f.case in done)
-    scores = tuple(done[f.case] for f in files)
+    store, mine = score_store(folder / "cases"), run.shard.of(jobs)
+    results = run_jobs(mine, CaseJob.run, executor=run.executor, store=store, peak_bytes=CaseJob.peak_bytes)
+    outcomes = {outcome.case: outcome for outcome in run.progress(results, len(mine))}
+    if not run.shard.is_whole:
+        outcomes |= {outcome.case: outcome for outcome in joined(jobs, store)[0]}
+    done = [(job.files, outcomes[job.case]) for job in jobs if isinstance(outcomes.get(job.case), Done)]
+    failures = [outcome for outcome in outcomes.values() if isinstance(outcome, Failure)]
+    if not request.only_common:
+        failures += [
+            Failure(case, "no prediction for this reference", "add it, or use --only-common", str(path))
+            for case, path in pairs.without_prediction.items()
+        ]
+    scores = tuple(outcome.result for _, outcome in done)
     return Evaluation(
         method=method,
-        files=files,
+        files=tuple(files for files, _ in done),
         scores=scores,
         failures=tuple(sorted(failures, key=lambda f: f.case)),
         settings=request.settings,
@@ -102,6 +93,8 @@ def evaluate(prediction: Path, request: Request, folder: Path, run: Run, *, meth
         grid=request.grid,
         summary=summarise_cohort(scores, request.settings),
         groups=request.groups,
+        contents={outcome.case: outcome.inputs for _, outcome in done},
+        missing=tuple(job.case for job in jobs if job.case not in outcomes),
     )
 
 

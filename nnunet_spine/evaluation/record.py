@@ -12,9 +12,9 @@ from nnunet_spine.errors import InputError
 from nnunet_spine.evaluation.case_job import score_to_dict
 from nnunet_spine.evaluation.grids import GRID_TOLERANCE_MM, read_label_map, to_grid
 from nnunet_spine.evaluation.pairing import CaseFiles
-from nnunet_spine.evaluation.workers import Failure
 from nnunet_spine.io.files import read_json, read_nifti, write_json
 from nnunet_spine.io.label_ids import find_table
+from nnunet_spine.jobs import Contents, Failure
 from nnunet_spine.scores import (
     CENTER_DEFINITIONS,
     CaseScore,
@@ -46,6 +46,8 @@ class Evaluation:
         grid: "native" or "1mm".
         summary: of `scores`.
         groups: case -> its groups of cases, where the user named some.
+        contents: case -> name of a file that was scored -> what it held.
+        missing: cases that other parts of the run have not done yet; nothing is written before they have.
     """
 
     method: str
@@ -57,6 +59,8 @@ class Evaluation:
     grid: str
     summary: CohortSummary
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    contents: Mapping[str, Mapping[str, Contents | None]] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
 
 
 def group_summaries(evaluation: Evaluation, scores: Sequence[CaseScore] | None = None) -> dict[str, CohortSummary]:
@@ -82,7 +86,10 @@ def to_dict(evaluation: Evaluation, folder: Path) -> dict:
     cases = [
         _entry(files, score, settings, folder) for files, score in zip(evaluation.files, evaluation.scores, strict=True)
     ]
-    failures = [{**asdict(f), "path": _relative(f.path, folder) if f.path else ""} for f in evaluation.failures]
+    failures = [
+        {"case": f.case, "path": _relative(f.path, folder) if f.path else "", "message": f.message}
+        for f in evaluation.failures
+    ]
     return {
         "version": VERSION,
         "software": f"nnunet-spine {__version__}",
@@ -100,7 +107,12 @@ def to_dict(evaluation: Evaluation, folder: Path) -> dict:
         "summary": evaluation.summary.to_dict(),
         "groups": {group: summary.to_dict() for group, summary in group_summaries(evaluation).items()},
         "cases": [
-            {**case, "groups": evaluation.groups.get(case["case"], ()), "labels": [prediction_labels, reference_labels]}
+            {
+                **case,
+                "groups": evaluation.groups.get(case["case"], ()),
+                "labels": [prediction_labels, reference_labels],
+                "contents": _contents(evaluation.contents.get(case["case"], {})),
+            }
             for case in cases
         ],
         "failures": failures,
@@ -135,6 +147,11 @@ def metric_to_dict(metric: Metric, settings: Settings) -> dict:
         "missed_as": metric.missed_as(settings),
         "definition": metric.explain(settings),
     }
+
+
+def _contents(inputs: Mapping[str, Contents | None]) -> dict[str, dict]:
+    """What the files held that were scored, so that whoever shows them later knows whether they still do."""
+    return {name: asdict(held) for name, held in inputs.items() if held}
 
 
 def _table_name(name: str, folder: Path) -> str:

@@ -1,6 +1,6 @@
 """The reader of masks: values are judged, not the type or the format that some program stored them in."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,10 +62,11 @@ def case_name(path: str | Path) -> str:
     return name
 
 
-def files_of(path: str | Path) -> tuple[Path, ...]:
-    """All files that hold a mask or image: the file itself, and the voxels that some formats keep beside it."""
-    beside = itk.data_file(path) if itk.is_itk_name(path) else None
-    return (Path(path), beside) if beside else (Path(path),)
+def with_data_files(files: Mapping[str, str | Path | None]) -> dict[str, Path]:
+    """Named files that exist, each with the voxels that some formats keep beside their header, as "NAME data"."""
+    given = {name: Path(path) for name, path in files.items() if path}
+    beside = {f"{name} data": itk.data_file(path) for name, path in given.items() if itk.is_itk_name(path)}
+    return given | {name: path for name, path in beside.items() if path}
 
 
 def voxels_in(path: str | Path) -> int:

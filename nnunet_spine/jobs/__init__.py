@@ -12,12 +12,13 @@ from nnunet_spine.jobs.memory import choose_workers, memory_bytes, usable_cores
 from nnunet_spine.jobs.outcome import Done, Failure, failure_of
 from nnunet_spine.jobs.processes import Processes, processes
 from nnunet_spine.jobs.progress import progress_bar, say_beside_bar
-from nnunet_spine.jobs.runner import Job, joined, run_jobs
+from nnunet_spine.jobs.runner import ALONE, Job, Run, joined, run_jobs
 from nnunet_spine.jobs.shards import WHOLE, Shard
 from nnunet_spine.jobs.store import Store
 from nnunet_spine.jobs.workplace import Workplace
 
 __all__ = [
+    "ALONE",
     "HERE",
     "WHOLE",
     "Contents",
@@ -28,6 +29,7 @@ __all__ = [
     "Job",
     "Lost",
     "Processes",
+    "Run",
     "Shard",
     "Store",
     "Workplace",

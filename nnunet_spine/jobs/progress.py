@@ -1,19 +1,34 @@
 """The progress bar of all commands."""
 
 import sys
-from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 T = TypeVar("T")
 
 
 def progress_bar(
-    items: Iterable[T], total: int | None = None, *, unit: str, what: str | None = None, quiet: bool = False
-) -> Iterator[T]:
-    """Pass items on under a bar on stderr; without one if `quiet`, or where nobody watches (a log file, a pipe)."""
+    items: Iterable[T] | None = None,
+    total: int | None = None,
+    *,
+    unit: str,
+    what: str | None = None,
+    quiet: bool = False,
+) -> "tqdm":
+    """A bar on stderr around items, or to be moved by `update`; none if `quiet` or where nobody watches (a log file).
+
+    Args:
+        items: what it passes on.
+        total: how many there are.
+        unit: what they are.
+        what: heading.
+    """
     from tqdm import tqdm
 
-    return iter(tqdm(items, total=total, desc=what, unit=unit, disable=quiet or not sys.stderr.isatty()))
+    return tqdm(items, total=total, desc=what, unit=unit, disable=quiet or not sys.stderr.isatty())
 
 
 def say_beside_bar(line: str) -> None:

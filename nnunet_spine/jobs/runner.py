@@ -1,7 +1,8 @@
 """Cases in, what became of them out."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -10,13 +11,14 @@ from nnunet_spine.errors import InputError, WriteError
 from nnunet_spine.jobs.contents import contents_of
 from nnunet_spine.jobs.executors import HERE, Executor, Lost
 from nnunet_spine.jobs.outcome import Done, Failure, failure_of
+from nnunet_spine.jobs.shards import WHOLE, Shard
 from nnunet_spine.jobs.store import Store
 
 R = TypeVar("R")
 
 
 class Job(Protocol):
-    """One case; can be pickled. `inputs` and `settings` are asked for only where work is kept in a store."""
+    """One case; can be pickled. `inputs` and `parameters` are asked for only where work is kept in a store."""
 
     @property
     def case(self) -> str:
@@ -25,11 +27,36 @@ class Job(Protocol):
     def inputs(self) -> Mapping[str, Path]:
         """Name -> file, of all files whose contents the result depends on; they need not exist."""
 
-    def settings(self) -> object:
+    def parameters(self) -> object:
         """All else that the result depends on, version included, as JSON."""
 
 
 J = TypeVar("J", bound=Job)
+
+
+def _as_they_are(items: Iterable, total: int) -> Iterable:
+    return items
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a batch of cases runs; changes nothing about its results.
+
+    Attributes:
+        executor: what computes.
+        shard: the part of the cases to do.
+        say: prints a remark.
+        progress: wraps an iterator of known length, e.g. with a bar.
+    """
+
+    executor: Executor = HERE
+    shard: Shard = WHOLE
+    say: Callable[[str], None] = print
+    progress: Callable[[Iterable, int], Iterable] = _as_they_are
+
+
+ALONE = Run()
+"""All cases, one after another, in this process."""
 
 
 def run_jobs(

@@ -40,12 +40,12 @@ class Store:
     complete: Callable[[object], bool] = _always
 
     def find(self, job: object) -> Done | Failure | None:
-        """What is known of a case, or None: never done, done with other settings or files, incomplete, or damaged."""
+        """What is known of a case, or None: never done, done with other parameters or files, incomplete, or damaged."""
         path = self._path(job)
         try:
             noted_ns = path.stat().st_mtime_ns
             content = read_json(path)
-            if content["settings"] != _digest(job.settings()):
+            if content["parameters"] != _digest(job.parameters()):
                 return None
             inputs = {name: Contents(**then) if then else None for name, then in content["inputs"].items()}
             files = job.inputs()
@@ -54,7 +54,8 @@ class Store:
             if not all(unchanged(files[name], then, noted_ns) for name, then in inputs.items()):
                 return None
             if "failure" in content:
-                return Failure(**content["failure"])
+                failure = Failure(**content["failure"])
+                return failure if not failure.path or Path(failure.path).exists() else None
             result = self.decode(content["result"])
         except (InputError, OSError, KeyError, TypeError, ValueError, AttributeError):
             return None
@@ -67,7 +68,7 @@ class Store:
             WriteError: the folder cannot be written.
         """
         content = {
-            "settings": _digest(job.settings()),
+            "parameters": _digest(job.parameters()),
             "inputs": {name: asdict(held) if held else None for name, held in inputs.items()},
         }
         if isinstance(outcome, Done):
@@ -91,5 +92,5 @@ class Store:
         return self.folder / f"{job.case}.json"
 
 
-def _digest(settings: object) -> str:
-    return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()
+def _digest(parameters: object) -> str:
+    return hashlib.sha256(json.dumps(parameters, sort_keys=True, default=str).encode()).hexdigest()

@@ -1,6 +1,6 @@
 """A folder of phantoms laid out like the subject-based VerSe data sets."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import chain
@@ -14,7 +14,7 @@ from nnunet_spine.errors import InputError
 from nnunet_spine.geometry import axis_codes, to_index
 from nnunet_spine.io.files import read_json, remove_left_over, write_json, write_nifti
 from nnunet_spine.io.label_tables import write_mask, write_sidecars
-from nnunet_spine.jobs import HERE, WHOLE, Done, Executor, Failure, Shard, run_jobs
+from nnunet_spine.jobs import ALONE, Done, Failure, Run, run_jobs
 from nnunet_spine.phantom.draw import Phantom, draw_phantom
 from nnunet_spine.phantom.options import PLAIN, PhantomOptions
 
@@ -201,21 +201,8 @@ class Tree:
     failures: tuple[Failure, ...]
 
 
-def write_tree(
-    root: str | Path,
-    n: int,
-    options: TreeOptions,
-    *,
-    executor: Executor = HERE,
-    shard: Shard = WHOLE,
-    progress: Callable[[Iterator, int], Iterator] = lambda items, total: items,
-) -> Tree:
+def write_tree(root: str | Path, n: int, options: TreeOptions, run: Run = ALONE) -> Tree:
     """Write n cases below `root`; complete cases of other runs with the same options are kept.
-
-    Args:
-        executor: what draws.
-        shard: the part of the cases to draw.
-        progress: wraps an iterator of known length: cases complete before come first.
 
     Raises:
         InputError: n below 1, or `root` holds something else or a tree with other options.
@@ -226,11 +213,11 @@ def write_tree(
         raise InputError(f"{n} phantoms; expected 1 or more")
     cases = plan_cases(n, options)
     _claim(root, n, options)
-    mine = shard.of(cases)
+    mine = run.shard.of(cases)
     left = _incomplete(root, mine)
     before = (Done(case.case, None) for case in mine if case.case not in {other.case for other in left})
-    drawn = run_jobs(left, partial(write_case, root), executor=executor, peak_bytes=Case.peak_bytes)
-    failures = tuple(o for o in progress(chain(before, drawn), len(mine)) if isinstance(o, Failure))
+    drawn = run_jobs(left, partial(write_case, root), executor=run.executor, peak_bytes=Case.peak_bytes)
+    failures = tuple(o for o in run.progress(chain(before, drawn), len(mine)) if isinstance(o, Failure))
     for folder in {path.parent for case in mine for path in case.files(root)}:
         remove_left_over(folder)
     missing = {case.case for case in _incomplete(root, cases)}

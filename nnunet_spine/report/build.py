@@ -3,7 +3,7 @@
 import difflib
 import hashlib
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from nnunet_spine import evaluation
 from nnunet_spine.errors import InputError
 from nnunet_spine.evaluation.record import FILE_NAME
 from nnunet_spine.io.files import atomic_path
-from nnunet_spine.jobs import HERE, WHOLE, Done, Executor, Failure, Shard, Workplace, joined, run_jobs
+from nnunet_spine.jobs import ALONE, Done, Failure, Run, Workplace, joined, run_jobs
 from nnunet_spine.report import page
 from nnunet_spine.report.views import ViewJob, Views, make_views, view_store
 
@@ -64,10 +64,7 @@ def build_report(
     source: str | Path,
     path: str | Path,
     options: ReportOptions = ReportOptions(),
-    *,
-    executor: Executor = HERE,
-    shard: Shard = WHOLE,
-    progress: Callable[[Iterable, int], Iterable] = lambda items, total: items,
+    run: Run = ALONE,
 ) -> Report:
     """Write a page that shows an evaluation; it appears when it is complete.
 
@@ -78,9 +75,7 @@ def build_report(
         source: evaluation.json, or its folder.
         path: HTML file to write.
         options: what it holds.
-        executor: what draws.
-        shard: the part of the cases to draw; the part that finds all others done writes the page.
-        progress: wraps an iterator of known length.
+        run: how; of several parts the one that finds all others done writes the page.
 
     Raises:
         InputError: not an evaluation, unknown case names, or a page of something else is being written there.
@@ -98,11 +93,11 @@ def build_report(
     ]
     with place.entered():
         # Those with viewers take longest: first, so that no worker is alone with one at the end.
-        mine = sorted(shard.of(jobs), key=lambda job: not job.viewer)
-        made = run_jobs(mine, make_views, executor=executor, store=store, peak_bytes=ViewJob.peak_bytes)
-        outcomes = {outcome.case: outcome for outcome in progress(made, len(mine))}
+        mine = sorted(run.shard.of(jobs), key=lambda job: not job.viewer)
+        made = run_jobs(mine, make_views, executor=run.executor, store=store, peak_bytes=ViewJob.peak_bytes)
+        outcomes = {outcome.case: outcome for outcome in run.progress(made, len(mine))}
         failures = tuple(outcome for outcome in outcomes.values() if isinstance(outcome, Failure))
-        if not shard.is_whole:
+        if not run.shard.is_whole:
             outcomes |= {outcome.case: outcome for outcome in joined(jobs, store)[0]}
         missing = sum(job.case not in outcomes for job in jobs)
         if missing:

@@ -13,7 +13,7 @@ from nnunet_spine.anatomy import BY_NNUNET_ID
 from nnunet_spine.errors import InputError
 from nnunet_spine.evaluation import CaseArrays, read_case, score_from_dict
 from nnunet_spine.io.files import atomic_path
-from nnunet_spine.io.masks import files_of, voxels_in
+from nnunet_spine.io.masks import voxels_in, with_data_files
 from nnunet_spine.jobs import Contents, Store, unchanged
 from nnunet_spine.meshes import Mesh, deviation_meshes, vertebra_meshes
 from nnunet_spine.report import encode
@@ -50,10 +50,9 @@ class ViewJob:
         return self.evaluation.parent
 
     def inputs(self) -> dict[str, Path]:
-        files = {key: files_of(self.base / self.entry[key]) for key in _FILES if self.entry[key]}
-        return {f"{key} {number}": file for key, paths in files.items() for number, file in enumerate(paths)}
+        return with_data_files({key: self.base / self.entry[key] for key in _FILES if self.entry[key]})
 
-    def settings(self) -> object:
+    def parameters(self) -> object:
         return [__version__, self.index, self.entry, self.viewer]
 
     def peak_bytes(self) -> float:
@@ -137,13 +136,13 @@ def _read(job: ViewJob) -> tuple[CaseArrays | None, list[str]]:
 def _changed(job: ViewJob) -> list[str]:
     """Which of the files that were scored hold something else now."""
     noted_ns = job.evaluation.stat().st_mtime_ns
-    then = job.entry.get("contents", {})
-    return [
-        word
-        for key, word in _FILES.items()
-        if key in then and job.entry[key]
-        if not unchanged(job.base / job.entry[key], Contents(**then[key]), noted_ns)
-    ]
+    then = {name: Contents(**held) for name, held in job.entry["contents"].items()}
+    changed = {
+        _FILES[name.removesuffix(" data")]: None
+        for name, file in job.inputs().items()
+        if name in then and not unchanged(file, then[name], noted_ns)
+    }
+    return list(changed)
 
 
 def _meshes(arrays: CaseArrays) -> dict[str, dict[str, Mesh]]:
