@@ -113,7 +113,8 @@ def main() -> None:
         **network_cost(trainer),
     }
     speed = None
-    if getattr(trainer, "predicts_labels", True):
+    ours = getattr(trainer, "declaration", None)
+    if ours is None or ours.predicts_labels:
         speed = predict(trainer.output_folder_base, arguments.images, arguments.predictions, arguments.device)
     write_json(arguments.result, {**measured, "predicted_voxels_per_second": speed})
 

@@ -8,7 +8,6 @@ or ours, can use them.
 import contextlib
 import json
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from nnunet_spine.io.environment import check_plans_name, nnunet_folder, raw_dat
 from nnunet_spine.io.files import read_json
 from nnunet_spine.training.networks import network_from_plans
 from nnunet_spine.training.readers import REORIENTING_READERS
+from nnunet_spine.training.settings import Network
 
 SAGITTAL_FIRST = [2, 0, 1]
 CPU_SPACING_MM = (4.0, 4.0, 4.0)
@@ -38,8 +38,7 @@ class PlanOptions:
     """What a user may ask of the planner.
 
     Attributes:
-        architecture: dotted name of the network whose memory counts; None for the plain U-Net.
-        architecture_kwargs: its options beyond the plans' own.
+        network: the one whose memory counts; without an architecture the plain U-Net.
         spacing_mm: target spacing cranio-caudal, antero-posterior, left-right; None for the data's median.
         patch_size: voxels cranio-caudal, antero-posterior, left-right, whatever the memory; the 2d configuration takes
             its slices' axes. None leaves it to nnU-Net.
@@ -49,8 +48,7 @@ class PlanOptions:
         cpu: small network and patch for training in minutes on a few CPU cores.
     """
 
-    architecture: str | None = None
-    architecture_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    network: Network = field(default_factory=Network)
     spacing_mm: tuple[float, float, float] | None = None
     patch_size: tuple[int, int, int] | None = None
     whole_volume: bool = False
@@ -158,10 +156,10 @@ class SpinePlanner(ExperimentPlanner):
         try:
             with torch.device("meta"):  # shapes only: no memory, no time
                 network = network_from_plans(
-                    self.options.architecture or arch_class_name,
+                    self.options.network.architecture or arch_class_name,
                     arch_kwargs,
                     arch_kwargs_req_import,
-                    self.options.architecture_kwargs,
+                    self.options.network.options,
                     input_channels,
                     output_channels,
                     initialise=False,

@@ -321,5 +321,5 @@ class TestStep:
 
 def test_options_of_every_trainer():
     trainer = get_trainer("ConvLSTMTrainer_vat_eps0p005")
-    assert (trainer.adversarial, trainer.adversarial_epsilon) == ("vat", 0.005)
-    assert get_trainer("SpineTrainer").adversarial is None
+    assert (trainer.settings.adversarial.kind, trainer.settings.adversarial.epsilon) == ("vat", 0.005)
+    assert get_trainer("SpineTrainer").settings.adversarial.kind is None

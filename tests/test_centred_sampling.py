@@ -109,10 +109,11 @@ class TestTrainer:
     def test_slices_have_no_middle(self, boxes):
         trainer = make("GlobalConvTrainer_width2", "2d")
         trainer.initialize()
-        with pytest.raises(InputError, match="a 2d configuration cannot"):
+        with pytest.raises(InputError, match="a 2d configuration lacks"):
             trainer.get_dataloaders()
 
     def test_options(self, boxes):
         trainer = make("GlobalConvTrainer_gcn6_kernel9_width8_ds_noadversarial_paper")
-        assert trainer.architecture_kwargs == {"gcn_branches": 6, "gcn_kernel_size": 9, "width": 8}
-        assert (trainer.adversarial, trainer.loss_name, trainer.enable_deep_supervision) == (None, "EdgeCE", True)
+        assert trainer.settings.network.options == {"gcn_branches": 6, "gcn_kernel_size": 9, "width": 8}
+        assert (trainer.settings.adversarial.kind, trainer.settings.loss.name) == (None, "EdgeCE")
+        assert trainer.enable_deep_supervision

@@ -201,8 +201,8 @@ def test_trainers_lists_options(capsys):
         assert part in out
     assert cli.main(["trainers", "ConvLSTMTrainer_skips2_5epochs", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["sets"] == {
-        "architecture_kwargs": {"n_convlstm_skips": 2},
-        "num_epochs": 5,
+        "network.options.n_convlstm_skips": 2,
+        "optimisation.epochs": 5,
     }
 
 

@@ -10,6 +10,7 @@ from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from nnunet_spine.losses import make_loss
 from nnunet_spine.losses.neighbours import foreground_boundary
 from nnunet_spine.trainers import get_trainer
+from nnunet_spine.training.settings import Loss
 
 IGNORE = 9
 
@@ -104,4 +105,4 @@ def test_deep_supervision_finds_the_boundary_at_each_scale():
 def test_the_weight_is_part_of_the_name():
     for name, loss, weight in (("EdgeCE1p5", "EdgeCE", 1.5), ("DiceEdgeCE2", "DiceEdgeCE", 2.0)):
         trainer = get_trainer(f"SpineTrainer_{name}")
-        assert (trainer.loss_name, trainer.loss_kwargs) == (loss, {"edge_weight": weight})
+        assert trainer.settings.loss == Loss(loss, {"edge_weight": weight})

@@ -13,7 +13,7 @@ from torch import nn
 from nnunet_spine.architectures.diffusion import AnisotropicDiffusion
 from nnunet_spine.architectures.hybrid_2d3d import Hybrid2D3D
 from nnunet_spine.trainers import Hybrid2D3DTrainer, get_trainer
-from nnunet_spine.training.augmentation import Ranges, adjust
+from nnunet_spine.training.ranges import Ranges, adjust
 
 CPU = torch.device("cpu")
 SHORT = "1epochs_1iters_1valiters"
@@ -102,7 +102,7 @@ def test_paper_preset_trains(boxes, option):
     assert np.isfinite(trainer.logger.get_value("train_losses", step=None)).all()
     assert isinstance(trainer.network.diffusion, AnisotropicDiffusion)
     assert isinstance(trainer.optimizer, torch.optim.Adam)
-    assert (trainer.loss_name, trainer.initial_lr) == ("Dice", 1e-4)
+    assert (trainer.settings.loss.name, trainer.initial_lr) == ("Dice", 1e-4)
 
 
 def training_transforms(trainer) -> list:
@@ -132,5 +132,5 @@ def test_augmentation_of_nnunet_is_left_alone(boxes):
 
 
 def test_option_switches_diffusion_on():
-    assert get_trainer("Hybrid2D3DTrainer_diffusion").architecture_kwargs == {"diffusion": True}
-    assert Hybrid2D3DTrainer.architecture_kwargs == {}
+    assert get_trainer("Hybrid2D3DTrainer_diffusion").settings.network.options == {"diffusion": True}
+    assert Hybrid2D3DTrainer.settings.network.options == {}

@@ -16,7 +16,7 @@ import nnunet_spine.trainers as trainers
 assert plain is trainers.ConvLSTMTrainer
 assert recipe is getattr(trainers, name) is find(name)
 assert pickle.loads(pickle.dumps(recipe)) is recipe and pickle.loads(pickle.dumps(plain)) is plain
-assert recipe.__name__ == name and recipe.num_epochs == 100
+assert recipe.__name__ == name and recipe.settings.optimisation.epochs == 100
 assert "nnunet_spine_trainers" not in sys.modules
 try:
     find("ConvLSTMTrainer_skip2")

@@ -93,7 +93,7 @@ def test_the_wheel_works_without_the_checkout(installed, tmp_path):
         f"import sys; sys.path.insert(0, {str(installed)!r})\n"
         "import nnunet_spine, nnunet_spine.trainers as t\n"
         f"assert t.__file__.startswith({str(installed)!r}), t.__file__\n"
-        "assert t.ConvLSTMTrainer_skips1.architecture_kwargs == {'n_convlstm_skips': 1}\n"
+        "assert t.ConvLSTMTrainer_skips1.settings.network.options == {'n_convlstm_skips': 1}\n"
         "from nnunet_spine.io.environment import shim_folder\n"
         "assert (shim_folder() / 'nnunet_spine_trainers.py').is_file()\n"
     )

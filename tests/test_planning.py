@@ -9,9 +9,9 @@ from nnunet_spine import cli
 from nnunet_spine.errors import InputError
 from nnunet_spine.io.files import read_json, write_json
 from nnunet_spine.planning import PlanOptions, configured_planner, plan_dataset
-from nnunet_spine.trainers import TRAINERS, ConvLSTMTrainer
+from nnunet_spine.trainers import TRAINERS, ConvLSTMTrainer, get_trainer
 
-OURS = PlanOptions(architecture=ConvLSTMTrainer.architecture)
+OURS = PlanOptions(network=ConvLSTMTrainer.settings.network)
 
 
 @pytest.fixture(scope="module")
@@ -103,29 +103,26 @@ def test_less_gpu_memory_means_smaller_patches_or_batches(planned):
 
 
 def test_cpu_plans_are_small_and_of_one_resolution(planned):
-    options = PlanOptions(architecture=ConvLSTMTrainer.architecture, spacing_mm=(1.0,) * 3, cpu=True)
+    options = PlanOptions(network=ConvLSTMTrainer.settings.network, spacing_mm=(1.0,) * 3, cpu=True)
     plans = plan(options, 0.25, "CpuPlans")
     assert set(plans["configurations"]) == {"2d", "3d_fullres"}
     for configuration in plans["configurations"].values():
         assert configuration["architecture"]["arch_kwargs"]["features_per_stage"][0] == 12
 
 
-@pytest.mark.parametrize("trainer", list(TRAINERS.values()))
+@pytest.mark.parametrize("trainer", list(map(get_trainer, TRAINERS)))
 @pytest.mark.parametrize("configuration", ["2d", "3d_fullres"])
 def test_every_trainer_follows_stock_plans(planned, trainer, configuration):
     stock, _ = plan_experiment_dataset(5)
     manager = PlansManager(stock)
-    outputs = 4 if trainer.predicts_labels else 1
     with torch.device("meta"):
-        network = trainer.build_network_architecture(
-            manager, manager.get_configuration(configuration), 1, outputs, True
-        )
+        network = trainer.network(manager, manager.get_configuration(configuration), 1, 4, True)
         output = network(torch.zeros(1, 1, *manager.get_configuration(configuration).patch_size))
     finest = output if isinstance(output, torch.Tensor) else output[0]
-    if trainer.predicts_labels:
+    if trainer.declaration.predicts_labels:
         with torch.device("meta"):
             more_labels = trainer.build_network_architecture(
-                manager, manager.get_configuration(configuration), 1, outputs + 2, True
+                manager, manager.get_configuration(configuration), 1, 6, True
             ).state_dict()
         changed = {name for name, value in network.state_dict().items() if value.shape != more_labels[name].shape}
         assert changed and all(".seg_layers." in name for name in changed)  # else nnU-Net's fine-tuning refuses
@@ -184,7 +181,8 @@ def test_command_prints_the_plan_and_what_comes_next(planned, capsys):
         (["-d", "5", "--gpu-memory", "-1"], "expected a positive number of GB"),
         (["-d", "5", "-p", "a/b"], "plans name 'a/b'"),
         (["-d", "5", "-tr", "NoTrainer"], "no trainer 'NoTrainer'"),
-        (["-d", "5", "-tr", "ConvLSTMTrainer_skips99"], "n_convlstm_skips must be"),
+        (["-d", "5", "-tr", "ConvLSTMTrainer_skips99"], "at most 9"),
+        (["-d", "5", "-tr", "ConvLSTMTrainer_skips9"], "n_convlstm_skips must be"),
     ],
 )
 def test_bad_input_is_one_line(planned, capsys, arguments, message):

@@ -15,7 +15,7 @@ from nnunet_spine.phantom import PLAIN, PhantomOptions, draw_phantom
 from nnunet_spine.planning import PlanOptions, plan_dataset
 from nnunet_spine.spine_map.fusion import MAP_SUFFIX
 from nnunet_spine.trainers import TRAINERS
-from nnunet_spine.training.base import SpineTrainer
+from nnunet_spine.training.base import BaseTrainer
 
 PLANS = "OnePatchPlans"
 CPU = torch.device("cpu")
@@ -55,7 +55,7 @@ def phantom(nnunet_root):
     return folder
 
 
-def train(name: str) -> SpineTrainer:
+def train(name: str) -> BaseTrainer:
     words = [name, SMALL.get(name), SETTINGS.format(rate=RATE.get(name, "3e-3"), steps=STEPS.get(name, 120))]
     torch.manual_seed(0)
     np.random.seed(0)  # noqa: NPY002 - nnU-Net draws from the global state

@@ -1,5 +1,6 @@
 """Settings of the trainers inside nnU-Net: losses, labels, folds, schedules; see also `test_trainers_contract`."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +66,9 @@ def test_stock_network_with_an_adversarial_term(kind):
 def test_the_first_tenth_of_the_epochs_goes_without_the_adversarial_term(monkeypatch):
     trainer = make("SpineTrainer_adversarial_20epochs")
     steps = []
-    monkeypatch.setattr("nnunet_spine.training.base.adversarial_train_step", lambda *_: steps.append("adversarial"))
+    monkeypatch.setattr(
+        "nnunet_spine.training.adversarial.adversarial_train_step", lambda *_: steps.append("adversarial")
+    )
     monkeypatch.setattr(
         "nnunetv2.training.nnUNetTrainer.nnUNetTrainer.nnUNetTrainer.train_step", lambda *_: steps.append("plain")
     )
@@ -155,7 +158,7 @@ def test_unsupported_labels_are_refused(monkeypatch):
         ("supports_ignore_label", 3, "ignore label"),
     ):
         trainer = get_trainer("SpineTrainer_1epochs")
-        monkeypatch.setattr(trainer, attribute, False)
+        monkeypatch.setattr(trainer, "declaration", replace(trainer.declaration, **{attribute: False}))
         with pytest.raises(NotImplementedError, match=message):
             make("SpineTrainer_1epochs", dataset, "3d_fullres")
 

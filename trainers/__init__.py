@@ -1,54 +1,77 @@
-"""The trainers, and any recipe made of them: `nnunet_spine.trainers.ConvLSTMTrainer_skips2_100epochs` is a class."""
+"""The trainers, and any recipe made of them: `nnunet_spine.trainers.ConvLSTMTrainer_skips2_100epochs` is a class.
+
+Each module here declares one trainer as `TRAINER`; being here is what makes a trainer public and tested. Lists and
+checks of recipes import neither torch nor nnU-Net: classes are made when one asks for them.
+"""
+
+import difflib
+import pkgutil
+import pydoc
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from nnunet_spine.errors import InputError
-from nnunet_spine.training.base import SpineTrainer
-from nnunet_spine.training.recipes import make_trainer
+from nnunet_spine.training.declaration import Declaration
+from nnunet_spine.training.recipes import Recipe, parse_recipe
 
-from .attention import AttentionTrainer
-from .convlstm import ConvLSTMTrainer
-from .global_conv import GlobalConvTrainer
-from .hybrid_2d3d import Hybrid2D3DTrainer
-from .mobile_aspp import MobileASPPTrainer
+if TYPE_CHECKING:
+    from nnunet_spine.training.base import BaseTrainer
 
-TRAINERS: dict[str, type[SpineTrainer]] = {
-    t.__name__: t
-    for t in (SpineTrainer, ConvLSTMTrainer, AttentionTrainer, Hybrid2D3DTrainer, MobileASPPTrainer, GlobalConvTrainer)
-}
-"""Every trainer by name. Being listed here is what makes a trainer public and tested."""
+_DECLARED = [import_module(f"{__name__}.{module.name}").TRAINER for module in pkgutil.iter_modules(__path__)]
 
-__all__ = [
-    "TRAINERS",
-    "AttentionTrainer",
-    "ConvLSTMTrainer",
-    "GlobalConvTrainer",
-    "Hybrid2D3DTrainer",
-    "MobileASPPTrainer",
-    "SpineTrainer",
-    "get_trainer",
-]
+TRAINERS: dict[str, Declaration] = {trainer.name: trainer for trainer in sorted(_DECLARED, key=lambda t: t.name)}
+"""Every trainer by name."""
+
+__all__ = ["TRAINERS", "get_recipe", "get_trainer", *TRAINERS]
 
 
-def get_trainer(name: str) -> type[SpineTrainer]:
+def get_recipe(name: str) -> Recipe:
+    """A trainer's name with or without options, read and checked as far as that is possible without data and plans.
+
+    Raises:
+        InputError: no such trainer, or options that are unknown, contradict each other or have no effect.
+    """
+    recipe = parse_recipe(name, TRAINERS)
+    if recipe is None:
+        close = difflib.get_close_matches(name.split("_")[0], TRAINERS, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise InputError(f"no trainer '{name}'", f"{hint}There is {', '.join(TRAINERS)}, each with options")
+    return recipe
+
+
+def get_trainer(name: str) -> "type[BaseTrainer]":
     """The class of a trainer or recipe.
 
     Raises:
-        InputError: no such trainer, or unknown or contradicting options.
+        InputError: see `get_recipe`.
     """
-    try:
-        return TRAINERS[name] if name in TRAINERS else __getattr__(name)
-    except AttributeError:
-        raise InputError(f"no trainer '{name}'", f"there is {', '.join(TRAINERS)}, each with options") from None
+    if name in globals():
+        return globals()[name]
+    recipe = get_recipe(name)
+    declaration = recipe.trainer
+    plain = name == declaration.name
+    parent = pydoc.locate(declaration.behaviour) if plain else get_trainer(declaration.name)
+    trainer = type(
+        name,
+        (parent,),
+        {
+            "__module__": __name__,
+            "__doc__": f"{declaration.summary}. {declaration.description}".strip(),
+            "declaration": declaration,
+            "settings": recipe.settings,
+        },
+    )
+    globals()[name] = trainer  # so that pickling finds the same object
+    return trainer
 
 
-def __getattr__(name: str) -> type[SpineTrainer]:
-    """Make the class of a recipe on first use; it stays, so that pickling finds the same object.
+def __getattr__(name: str) -> "type[BaseTrainer]":
+    """Make the class of a trainer or recipe on first use.
 
     Raises:
         AttributeError: the name is not a trainer's.
-        InputError: it is, but with unknown options.
+        InputError: it is, but with options that cannot be.
     """
-    trainer = make_trainer(name, TRAINERS, __name__)
-    if trainer is None:
+    if name.split("_")[0] not in TRAINERS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = trainer
-    return trainer
+    return get_trainer(name)

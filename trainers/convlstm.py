@@ -1,70 +1,74 @@
 """ConvLSTM-skip Dense U-Net [Wu et al.; Azad et al. 2019, BCDU-Net]."""
 
-from typing import Any, ClassVar
+from nnunet_spine.training.declaration import Declaration, Given
+from nnunet_spine.training.options import choice, flag, integer
+from nnunet_spine.training.settings import Network, Settings
 
-from nnunet_spine.training.base import SpineTrainer
-from nnunet_spine.training.recipes import Option
+CODE = "public code of BCDU-Net, lung example"
 
 
-class ConvLSTMTrainer(SpineTrainer):
-    """Encoder features and up-sampled features are fused by a (bidirectional) ConvLSTM instead of a concatenation.
+def _idle(settings: Settings) -> dict[str, str]:
+    """Without ConvLSTM skips there are no cells to be set."""
+    if settings.network.options.get("n_convlstm_skips") != 0:
+        return {}
+    cells = ("convlstm", "hidden_fraction", "checkpoint_cells")
+    return {f"network.options.{name}": "skips0 leaves no ConvLSTM cell" for name in cells}
 
-    The `paper` preset trains as the sources do where they say so: Adam 1e-4, learning rate x 0.1 after 7 stagnant
-    epochs, 50 epochs, no augmentation (BCDU-Net's public code), and Dice + focal Tversky loss (best in Wu et al.).
-    """
 
-    summary = "Dense U-Net whose skips are fused by (Bi-)ConvLSTM, with Tversky-family losses"
-    citation = "Wu et al.; Azad et al., BCDU-Net, ICCV Workshops 2019"
-    parameters = "as planned; 8.86 M (dense1) and 20.66 M (dense3) at the published topology"
-    recommended = "2d"
-
-    architecture = "nnunet_spine.architectures.convlstm_unet.ConvLSTMUNet"
-    presets: ClassVar[dict[str, dict[str, Any]]] = {
-        "nnunet": {},
+TRAINER = Declaration(
+    name="ConvLSTMTrainer",
+    summary="Dense U-Net whose skips are fused by (Bi-)ConvLSTM, with Tversky-family losses",
+    citation="Wu et al.; Azad et al., BCDU-Net, ICCV Workshops 2019",
+    parameters="as planned; 8.86 M (dense1) and 20.66 M (dense3) at the published topology",
+    recommended="2d",
+    description=(
+        "Encoder features and up-sampled features are fused by a (bidirectional) ConvLSTM instead of a concatenation."
+    ),
+    settings=Settings(network=Network("nnunet_spine.architectures.convlstm_unet.ConvLSTMUNet")),
+    presets={
         "paper": {
-            "loss_name": "DiceFocalTversky",
-            "optimizer_name": "Adam",
-            "initial_lr": 1e-4,
-            "weight_decay": 0.0,
-            "lr_schedule": "plateau",
-            "augmentation": "none",
-            "num_epochs": 50,
+            "loss.name": Given("DiceFocalTversky", "Wu et al.: the best of their losses; constants of Abraham & Khan"),
+            "optimisation.optimiser": Given("Adam", CODE),
+            "optimisation.rate": Given(1e-4, CODE),
+            "optimisation.weight_decay": Given(0.0, CODE),
+            "optimisation.schedule": Given("plateau", f"{CODE}: x 0.1 after 7 stagnant epochs"),
+            "optimisation.epochs": Given(50, CODE),
+            "augmentation.kind": Given("none", CODE),
         },
-    }
-    options = (
-        Option(
-            r"skips(\d+)",
-            "skips2",
+    },
+    options=(
+        integer(
+            "skips{}",
+            "network.options.n_convlstm_skips",
             "number of skips fused by ConvLSTM, from the deepest; the others concatenate",
-            lambda n: {"architecture_kwargs": {"n_convlstm_skips": int(n)}},
-            "number of ConvLSTM skips",
+            example=2,
+            at_least=0,
+            at_most=9,
         ),
-        Option(
-            "(uni|bi)",
-            "uni|bi",
+        choice(
+            ("uni", "bi"),
+            "network.options.convlstm",
             "one cell, last state (public code), or two cells (paper)",
-            lambda kind: {"architecture_kwargs": {"convlstm": kind}},
-            "kind of cell",
         ),
-        Option(
-            r"hidden([1-9]\d?|100)",
-            "hidden25",
+        integer(
+            "hidden{}",
+            "network.options.hidden_fraction",
             "hidden channels of a cell in percent of its level's channels (50 unless said): fewer are faster",
-            lambda percent: {"architecture_kwargs": {"hidden_fraction": int(percent) / 100}},
-            "hidden channels",
+            example=25,
+            at_most=100,
+            value=lambda percent: percent / 100,
         ),
-        Option(
-            r"dense([1-9]\d*)",
-            "dense3",
+        integer(
+            "dense{}",
+            "network.options.dense_blocks",
             "number of densely connected blocks at the bottleneck",
-            lambda d: {"architecture_kwargs": {"dense_blocks": int(d)}},
-            "dense bottleneck",
+            example=3,
         ),
-        Option(
+        flag(
             "checkpointing",
-            "checkpointing",
+            {"network.options.checkpoint_cells": True},
             "recompute the cells in the backward pass: less memory, more time",
-            lambda: {"architecture_kwargs": {"checkpoint_cells": True}},
-            "checkpointing",
         ),
-    )
+    ),
+    idle=_idle,
+)

@@ -7,6 +7,7 @@ import sys
 from nnunet_spine.errors import InputError
 from nnunet_spine.io.environment import check_plans_name, nnunet_folder, nnunet_processes, raw_dataset
 from nnunet_spine.jobs import usable_cores
+from nnunet_spine.trainers import get_recipe
 
 HELP = "plan a converted dataset for nnU-Net: spacing, sagittal slices, memory of our networks"
 
@@ -61,13 +62,11 @@ def run(args: argparse.Namespace) -> None:
     check_plans_name(args.plans_name)
     raw_dataset(args.dataset)
     nnunet_folder("nnUNet_preprocessed")
+    recipe = get_recipe(args.trainer)
     from nnunet_spine.planning import CPU_MEMORY_GB, CPU_SPACING_MM, WHOLE_VOLUME_PATCH, PlanOptions, plan_dataset
-    from nnunet_spine.trainers import get_trainer
 
-    trainer = get_trainer(args.trainer)
     options = PlanOptions(
-        architecture=trainer.architecture,
-        architecture_kwargs=trainer.architecture_kwargs,
+        network=recipe.settings.network,
         spacing_mm=spacing_mm or (CPU_SPACING_MM if args.cpu and not args.whole_volume else None),
         patch_size=tuple(args.patch) if args.patch else WHOLE_VOLUME_PATCH if args.whole_volume else None,
         whole_volume=args.whole_volume,
@@ -95,7 +94,8 @@ def run(args: argparse.Namespace) -> None:
     if args.cpu:
         _warn_of_hours(plans["configurations"])
     dataset = int(plans["dataset_name"][7:10])  # DatasetXXX_Name; nnUNetv2_preprocess takes numbers only
-    configuration = trainer.recommended if trainer.recommended in plans["configurations"] else "2d"
+    recommended = recipe.trainer.recommended
+    configuration = recommended if recommended in plans["configurations"] else "2d"
     device = " -device cpu" if args.cpu else ""
     processes = nnunet_processes(usable_cores(), gpu=False)
     export = f"  export {' '.join(f'{name}={n}' for name, n in processes.items())}\n" if args.cpu else ""

@@ -15,8 +15,9 @@ from torch import nn
 from nnunet_spine.errors import InputError
 from nnunet_spine.io.files import read_json
 from nnunet_spine.spine_map.predict import predict_map
-from nnunet_spine.trainers import AttentionTrainer, get_trainer
+from nnunet_spine.trainers import get_trainer
 from nnunet_spine.training.sagittal import sagittal_axis
+from nnunet_spine.training.spine_map import SpineMapTrainer
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,11 @@ def load_model(
             raise InputError("no such file", "train this fold first", file)
         content = torch.load(file, map_location="cpu", weights_only=False)
         trainer = get_trainer(content["trainer_name"])
-        if not issubclass(trainer, AttentionTrainer):
+        if not issubclass(trainer, SpineMapTrainer):
             raise InputError(f"a model of {content['trainer_name']}", "give one of AttentionTrainer", folder)
         configuration = plans.get_configuration(content["init_args"]["configuration"])
         channels = determine_num_input_channels(plans, configuration, dataset_json)
-        network = trainer.build_network_architecture(plans, configuration, channels, 1, False)
+        network = trainer.network(plans, configuration, channels, 1, False)
         network.load_state_dict(content["network_weights"])
         networks.append(network.to(device).eval())
     return AttentionModel(tuple(networks), plans, configuration, dataset_json)

@@ -1,130 +1,55 @@
-"""The base of all trainers: nnU-Net's trainer with its settings as class attributes.
+"""The base of all trainers: nnU-Net's trainer, told by settings.
 
-A trainer is a declaration: it sets attributes and writes no constructor (nnU-Net reads the constructor's parameter
-names back). Differences from stock nnU-Net that hold for every trainer:
+A trainer is a declaration (`training.declaration`); its class is made from it and writes no constructor (nnU-Net reads
+the constructor's parameter names back). Differences from stock nnU-Net that hold for every trainer:
 
 - No mirroring at prediction, nor in training unless a trainer or recipe asks for it. Hempe & Heinrich (2021) report
   45.0 instead of 53.8 % Dice with flips.
-- Rotation is limited to `max_rotation_deg`. Stock nnU-Net rotates nearly square 2D patches by up to 180 degrees, which
-  turns a spine upside down and so has the effect of a flip.
+- Rotation is limited. Stock nnU-Net rotates nearly square 2D patches by up to 180 degrees, which turns a spine upside
+  down and so has the effect of a flip.
 - Dummy-2D augmentation needs anisotropic spacing, not just a narrow patch: spine patches are narrow by anatomy.
+- A fold that the split does not define is refused; stock nnU-Net trains on a random split instead.
 """
 
-import math
-import pydoc
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
-from batchgeneratorsv2.transforms.spatial.mirroring import MirrorTransform
 from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from nnunetv2.configuration import ANISO_THRESHOLD
-from nnunetv2.training.data_augmentation.compute_initial_patch_size import get_patch_size
 from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
-from torch import distributed as dist
 from torch import nn
 
 from nnunet_spine.errors import InputError
-from nnunet_spine.losses import LossContext, loss_options, make_loss
-from nnunet_spine.training.adversarial import adversarial_train_step
-from nnunet_spine.training.affine import AffineTransform
-from nnunet_spine.training.augmentation import Ranges, adjust
-from nnunet_spine.training.centred import CentredCases
-from nnunet_spine.training.class_weights import class_weights, count_cases
-from nnunet_spine.training.networks import network_from_plans
-from nnunet_spine.training.recipes import Option
-from nnunet_spine.training.schedules import Schedule
+from nnunet_spine.losses import LossContext
+from nnunet_spine.training import preconditions
+from nnunet_spine.training.class_weights import weights_of_training_cases
+from nnunet_spine.training.declaration import Declaration
+from nnunet_spine.training.settings import Settings
+from nnunet_spine.training.status import status
+from nnunet_spine.training.validation import validate_in_shares
 
-OPTIMIZERS = {
-    "SGD": lambda parameters, lr, decay: torch.optim.SGD(
-        parameters, lr, weight_decay=decay, momentum=0.99, nesterov=True
-    ),
-    "Adam": lambda parameters, lr, decay: torch.optim.Adam(parameters, lr, weight_decay=decay),
-    "AdamW": lambda parameters, lr, decay: torch.optim.AdamW(parameters, lr, weight_decay=decay),
-}
-
-# The reader whose arrays are in the order z, y, x with x to the right, whatever the file's.
-_RAS_READER = "NibabelIOWithReorient"
-
-# nnU-Net's constructor sets these on the instance; ours puts the class's values back.
-_INSTANCE_SETTINGS = (
-    "initial_lr",
-    "weight_decay",
-    "num_epochs",
-    "num_iterations_per_epoch",
-    "num_val_iterations_per_epoch",
-    "save_every",
-)
+ADDED = "added_by_trainer"
 
 
-class SpineTrainer(nnUNetTrainer):
-    """nnU-Net's own network and loss under this package's training rules: the baseline the other trainers differ from.
+class BaseTrainer(nnUNetTrainer):
+    """nnU-Net's trainer, told by settings; see the module.
+
+    A trainer with a behaviour of its own overrides the hooks: `input_channels`, `output_channels`, `last_transforms`,
+    `case_validation`, `state_to_save` and `restore_state`.
 
     Attributes:
-        summary, citation, parameters, recommended: for lists of trainers; `recommended` is a configuration name.
-        architecture: dotted name of the network class; None takes the class in the plans.
-        architecture_kwargs: added to the plans' constructor arguments.
-        loss_name: one of `nnunet_spine.losses.LOSS_NAMES`; None is nnU-Net's Dice + CE (regions: Dice + BCE).
-        loss_kwargs: options of that loss.
-        optimizer_name, initial_lr, weight_decay, lr_schedule: "SGD" (momentum 0.99), "Adam" or "AdamW"; "poly",
-            "constant" or "plateau".
-        augmentation: "nnunet", "spatial" (of nnU-Net's only rotation and scaling, and contrast if it has a range),
-            "affine" (random affine maps alone) or "none".
-        training_flips: mirror along all axes in training; never at prediction.
-        max_rotation_deg: limit for rotation in augmentation, per axis.
-        scaling_range: factors of scaling in augmentation, for each axis on its own; None is nnU-Net's.
-        contrast_range: factors of contrast in augmentation; None is nnU-Net's.
-        supports_regions, supports_ignore_label: whether datasets with these can be trained; they are refused otherwise.
-        predicts_labels: whether nnUNetv2_predict applies; False where the output is something else than a label map,
-            which then has a predictor of its own.
-        left_right_flips: mirror left and right in training, if the reader turns scans to RAS; never at prediction.
-        centred_sampling_mm: patches lie around the middle of the scan, in training off by up to so much along each
-            axis, in validation not; None takes them anywhere, as nnU-Net does.
-        adversarial: second term of the loss, "fgsm", "l2" or "vat" (`training.adversarial`), or None.
-        adversarial_epsilon: size of the perturbation, in units of the image that the network receives.
-        adversarial_warmup: share of the epochs, at the start, without that term.
-        presets: named sets of attributes; "nnunet" is the class as it stands and applies when a recipe names none.
-        options: options in recipe names beyond those all trainers take.
+        declaration: what the trainer is.
+        settings: what this recipe of it does.
     """
 
-    summary: ClassVar[str] = "nnU-Net's network from the plans, without flips"
-    citation: ClassVar[str] = "Isensee et al., Nature Methods 2021"
-    parameters: ClassVar[str] = "as planned"
-    recommended: ClassVar[str] = "3d_fullres"
-
-    architecture: ClassVar[str | None] = None
-    architecture_kwargs: ClassVar[dict[str, Any]] = {}
-    deep_supervision: ClassVar[bool] = True
-    loss_name: ClassVar[str | None] = None
-    loss_kwargs: ClassVar[dict[str, Any]] = {}
-    optimizer_name: ClassVar[str] = "SGD"
-    initial_lr = 1e-2
-    weight_decay = 3e-5
-    lr_schedule: ClassVar[str] = "poly"
-    augmentation: ClassVar[str] = "nnunet"
-    training_flips: ClassVar[bool] = False
-    max_rotation_deg: ClassVar[float] = 30.0
-    scaling_range: ClassVar[tuple[float, float] | None] = None
-    contrast_range: ClassVar[tuple[float, float] | None] = None
-    left_right_flips: ClassVar[bool] = False
-    centred_sampling_mm: ClassVar[float | None] = None
-    adversarial: ClassVar[str | None] = None
-    adversarial_epsilon: ClassVar[float] = 0.02
-    adversarial_warmup: ClassVar[float] = 0.1
-    num_epochs = 1000
-    num_iterations_per_epoch = 250
-    num_val_iterations_per_epoch = 50
-    save_every = 10
-    compile_network: ClassVar[bool] = True
-    supports_regions: ClassVar[bool] = True
-    supports_ignore_label: ClassVar[bool] = True
-    predicts_labels: ClassVar[bool] = True
-
-    presets: ClassVar[dict[str, dict[str, Any]]] = {"nnunet": {}}
-    options: ClassVar[tuple[Option, ...]] = ()
+    declaration: ClassVar[Declaration]
+    settings: ClassVar[Settings] = Settings()
 
     def __init__(
         self,
@@ -134,45 +59,58 @@ class SpineTrainer(nnUNetTrainer):
         dataset_json: dict,
         device: torch.device = torch.device("cuda"),  # noqa: B008 - nnU-Net's signature
     ):
+        preconditions.check_folder_name(type(self).__name__, plans["plans_name"], configuration)
         super().__init__(plans, configuration, fold, dataset_json, device)
-        for name in _INSTANCE_SETTINGS:
-            setattr(self, name, getattr(type(self), name))
+        self.settings.optimisation.apply(self)
         # A network of two stages has a single output; nnU-Net's weights for one output would be 0/0.
-        self.enable_deep_supervision = (
-            self.deep_supervision and len(self.configuration_manager.pool_op_kernel_sizes) > 2
-        )
+        several_outputs = len(self.configuration_manager.pool_op_kernel_sizes) > 2
+        self.enable_deep_supervision = self.settings.network.deep_supervision and several_outputs
         self.class_weights: tuple[float, ...] | None = None
-        self._check_labels()
-
-    def _check_labels(self) -> None:
-        name = type(self).__name__
-        if self.label_manager.has_regions and not self.supports_regions:
-            raise NotImplementedError(
-                f"{name} cannot train on regions (label values that are lists in dataset.json). "
-                "Use a dataset with plain labels, or another trainer"
-            )
-        if self.label_manager.has_ignore_label and not self.supports_ignore_label:
-            raise NotImplementedError(f"{name} cannot train with an ignore label. Remove it, or use another trainer")
+        preconditions.check_labels(self.declaration, type(self).__name__, self.label_manager)
 
     def initialize(self) -> None:
+        preconditions.check_preprocessed(self)
+        preconditions.check_fold(self.fold, self.preprocessed_dataset_folder_base)
+        self.settings.sampling.seed_all()
+        # nnU-Net asks the trainer for its network in training, and the class at prediction
+        self.build_network_architecture = type(self).network
         super().initialize()
-        settings = {
-            "network": self.architecture or self.configuration_manager.network_arch_class_name,
-            "network options": self.architecture_kwargs,
-            "parameters": sum(p.numel() for p in self.network.parameters()),
-            "deep supervision": self.enable_deep_supervision,
-            "loss": self._loss_status(),
-            "loss options": self.loss_kwargs,
-            "optimiser": f"{self.optimizer_name}, {self.initial_lr:g}, {self.lr_schedule}",
-            "adversarial term": self._adversarial_status(),
-            "augmentation": self.augmentation,
-            "mirroring": self._mirroring_status(),
-            "torch.compile": self._compile_status(),
-        }
-        self.print_to_log_file("\n".join(f"{key}: {value}" for key, value in settings.items()), add_timestamp=False)
+        lines = (f"{key}: {value}" for key, value in status(self, self.declaration, self.settings).items())
+        self.print_to_log_file("\n".join(lines), add_timestamp=False)
+
+    # -- what a trainer with a behaviour of its own may override -------------------------------------------------------
 
     @classmethod
-    def build_network_architecture(
+    def input_channels(cls, image_channels: int) -> int:
+        """Input channels of the network for this many of the image (and a previous stage); see `last_transforms`."""
+        return image_channels
+
+    @classmethod
+    def output_channels(cls, labels: int) -> int:
+        """Output channels of the network, for this many labels (with background) or regions."""
+        return labels
+
+    def last_transforms(self, *, training: bool) -> list[BasicTransform]:
+        """Transforms of patches after all others: they may append channels to the image or make another target."""
+        return self.settings.loss.last_transforms(self.label_manager.ignore_label) if training else []
+
+    def case_validation(self) -> Callable[[str], float] | None:
+        """Validates one case by its name and returns its score, if that differs from nnU-Net's final validation."""
+        return None
+
+    def state_to_save(self) -> dict[str, Any]:
+        """What a checkpoint holds of this trainer beyond nnU-Net's entries: plain values and arrays."""
+        return {} if self.class_weights is None else {"class_weights": self.class_weights}
+
+    def restore_state(self, state: dict[str, Any]) -> None:
+        """Take over what `state_to_save` gave."""
+        if "class_weights" in state and self.settings.loss.uses_class_weights:
+            self._use_class_weights(state["class_weights"])
+
+    # -- network, loss, optimiser --------------------------------------------------------------------------------------
+
+    @classmethod
+    def network(
         cls,
         plans_manager: PlansManager,
         configuration_manager: ConfigurationManager,
@@ -180,50 +118,41 @@ class SpineTrainer(nnUNetTrainer):
         num_output_channels: int,
         enable_deep_supervision: bool = True,
     ) -> nn.Module:
-        """The trainer's network with the plans' topology, or with its own if the class fixes it (`plans_arguments`).
-
-        A class method, since nnU-Net also calls it on the class at prediction.
+        """The trainer's network for these plans.
 
         Raises:
             InputError: the plans lack what the network needs.
         """
-        network_class = cls.architecture or configuration_manager.network_arch_class_name
-        arguments = dict(configuration_manager.network_arch_init_kwargs)
-        fixed_layout = hasattr(pydoc.locate(network_class), "plans_arguments")
-        if cls.architecture and not fixed_layout and "n_conv_per_stage" not in arguments:
-            arguments = _plain_arguments(arguments, cls.__name__)
-        network = network_from_plans(
-            network_class,
-            arguments,
-            configuration_manager.network_arch_init_kwargs_req_import,
-            cls.network_options(plans_manager),
-            num_input_channels,
-            num_output_channels,
+        return cls.settings.network.build(
+            plans_manager,
+            configuration_manager,
+            cls.input_channels(num_input_channels),
+            cls.output_channels(num_output_channels),
             deep_supervision=enable_deep_supervision,
         )
-        if not enable_deep_supervision:
-            # Heads of the coarser levels are there but unused; DDP would wait for their gradients.
-            for head in list(getattr(getattr(network, "decoder", None), "seg_layers", ()))[:-1]:
-                head.requires_grad_(False)
-        # Convolutions on CPUs are fastest on channels-last weights; on GPUs that is left to cuDNN.
-        return network if torch.cuda.is_available() else network.to(memory_format=_channels_last(network))
 
     @classmethod
-    def network_options(cls, plans_manager: PlansManager) -> dict[str, Any]:
-        """Arguments of the network beyond those it takes from the configuration."""
-        return cls.architecture_kwargs
+    def build_network_architecture(cls, plans_manager, configuration_manager, *args, **kwargs) -> nn.Module:
+        """`network`, for nnU-Net's predictor.
+
+        Raises:
+            InputError: the plans lack what the network needs, or the output is no label map.
+        """
+        if cls.declaration.predictor is not None:
+            raise InputError(f"{cls.__name__} predicts no labels", f"use `{cls.declaration.predictor}`")
+        return cls.network(plans_manager, configuration_manager, *args, **kwargs)
 
     def _build_loss(self) -> nn.Module:
-        if self.loss_name is None:
+        if self.settings.loss.name is None:
             return super()._build_loss()
-        class_weights = {"class_weights": self.class_weights} if self._loss_uses_class_weights else {}
         context = LossContext(
-            self.label_manager.has_regions,
-            self.label_manager.ignore_label,
-            self.configuration_manager.batch_dice,
-            self.is_ddp,
+            regions=self.label_manager.has_regions,
+            ignore_label=self.label_manager.ignore_label,
+            batch_dice=self.configuration_manager.batch_dice,
+            ddp=self.is_ddp,
         )
-        loss = make_loss(self.loss_name, context, **class_weights, **self.loss_kwargs).to(self.device)
+        weights = {"class_weights": self.class_weights} if self.settings.loss.uses_class_weights else {}
+        loss = self.settings.loss.build(context, **weights).to(self.device)
         if not self.enable_deep_supervision:
             return loss
         weights = [0.5**i for i in range(len(self._get_deep_supervision_scales()))]
@@ -231,204 +160,118 @@ class SpineTrainer(nnUNetTrainer):
         weights[-1] = 1e-6 if self.is_ddp and not self._do_i_compile() else 0.0
         return DeepSupervisionWrapper(loss, [w / sum(weights) for w in weights])
 
-    @property
-    def _loss_uses_class_weights(self) -> bool:
-        return self.loss_name is not None and "class_weights" in loss_options(self.loss_name)
-
     def on_train_start(self) -> None:
         if not self.was_initialized:
             self.initialize()
-        if self._loss_uses_class_weights and self.class_weights is None:
+        if self.settings.loss.uses_class_weights and self.class_weights is None:
             self._use_class_weights(self._count_class_weights())
         super().on_train_start()
 
     def _count_class_weights(self) -> tuple[float, ...]:
-        """Class weights of the training cases; each process counts its share of them."""
         dataset, _ = super().get_tr_and_val_datasets()  # whole cases
-        rank, n_ranks = (dist.get_rank(), dist.get_world_size()) if self.is_ddp else (0, 1)
-        counts = [count_cases(dataset, dataset.identifiers[rank::n_ranks], self.label_manager, self.print_to_log_file)]
-        if self.is_ddp:
-            mine, counts = counts[0], [None] * n_ranks
-            dist.all_gather_object(counts, mine)
-        return class_weights(sum(counts), self.label_manager)
+        return weights_of_training_cases(dataset, self.label_manager, self.print_to_log_file, ddp=self.is_ddp)
 
     def _use_class_weights(self, class_weights: tuple[float, ...]) -> None:
         self.class_weights = class_weights
         self.print_to_log_file("class weights:", [round(weight, 3) for weight in class_weights])
         self.loss = self._build_loss()
 
+    def configure_optimizers(self):
+        return self.settings.optimisation.build(self)
+
+    def _do_i_compile(self) -> bool:
+        return self.settings.network.compile and super()._do_i_compile()
+
+    def set_deep_supervision_enabled(self, enabled: bool) -> None:
+        if self.enable_deep_supervision:  # else the network was built without, and may have no decoder to tell
+            super().set_deep_supervision_enabled(enabled)
+
+    # -- checkpoints ---------------------------------------------------------------------------------------------------
+
     def save_checkpoint(self, filename: str) -> None:
-        super().save_checkpoint(filename)
-        if self.class_weights is not None and self.local_rank == 0 and not self.disable_checkpointing:
-            # nnU-Net's list of entries is fixed, so they are added to the file it wrote.
-            checkpoint = torch.load(filename, map_location="cpu", weights_only=False)
-            torch.save({**checkpoint, "class_weights": self.class_weights}, f"{filename}.part")
-            Path(f"{filename}.part").replace(filename)
+        """Write a checkpoint once, under another name until it is whole.
+
+        nnU-Net's list of entries is fixed, but it stores `my_init_kwargs` as it is: what is needed to make the trainer
+        again, which is where what a trainer adds belongs.
+        """
+        if self.local_rank != 0 or self.disable_checkpointing:
+            super().save_checkpoint(filename)
+            return
+        self.my_init_kwargs = {**self.my_init_kwargs, ADDED: self.state_to_save()}
+        super().save_checkpoint(f"{filename}.part")
+        Path(f"{filename}.part").replace(filename)
 
     def load_checkpoint(self, filename_or_checkpoint: dict | str) -> None:
         super().load_checkpoint(filename_or_checkpoint)
-        if self._loss_uses_class_weights:
-            checkpoint = filename_or_checkpoint
-            if isinstance(checkpoint, str):
-                checkpoint = torch.load(checkpoint, map_location="cpu", weights_only=False)
-            if checkpoint.get("class_weights") is not None:
-                self._use_class_weights(checkpoint["class_weights"])
+        self.restore_state(self.my_init_kwargs.get(ADDED, {}))
 
-    def configure_optimizers(self) -> tuple[torch.optim.Optimizer, Schedule]:
-        optimizer = OPTIMIZERS[self.optimizer_name](self.network.parameters(), self.initial_lr, self.weight_decay)
-        return optimizer, Schedule(
-            self.lr_schedule,
-            optimizer,
-            self.initial_lr,
-            self.num_epochs,
-            lambda: self.logger.get_value("val_losses", step=None),
-        )
+    # -- cases and patches ---------------------------------------------------------------------------------------------
+
+    def do_split(self):
+        preconditions.check_fold(self.fold, self.preprocessed_dataset_folder_base)
+        return super().do_split()
 
     def configure_rotation_dummyDA_mirroring_and_inital_patch_size(self):
         rotation, dummy_2d, _, _ = super().configure_rotation_dummyDA_mirroring_and_inital_patch_size()
         self.inference_allowed_mirroring_axes = None
         patch_size, spacing_mm = self.configuration_manager.patch_size, self.configuration_manager.spacing
         dummy_2d = dummy_2d and spacing_mm[0] / min(spacing_mm) > ANISO_THRESHOLD
-        mirror_axes = self._mirror_axes(len(patch_size))
-        if self.augmentation == "none":
-            return (0.0, 0.0), False, patch_size, mirror_axes
-        if self.augmentation == "affine":
-            # along an axis, three standard deviations of factor and shift together are 0.3
-            return (0.0, 0.0), False, [math.ceil(1.3 * n) for n in patch_size], mirror_axes
-        limit = min(self.max_rotation_deg * torch.pi / 180, max(rotation))
-        rotation = (-limit, limit)
-        smallest = 1 / max(self.scaling_range) if self.scaling_range else 0.85  # a factor above 1 shrinks
-        initial_patch_size = get_patch_size(patch_size, rotation, rotation, rotation, (smallest, 1.25))
-        if dummy_2d:
-            initial_patch_size[0] = patch_size[0]
-        return rotation, dummy_2d, initial_patch_size, mirror_axes
-
-    def _mirror_axes(self, dimension: int) -> tuple[int, ...] | None:
-        if self.augmentation == "none":
-            return None
-        if self.training_flips:
-            return tuple(range(dimension))
-        order = list(self.plans_manager.transpose_forward)[-dimension:]  # of z, y, x; a slice lacks the first
-        if self.left_right_flips and 2 in order and self.plans_manager.plans["image_reader_writer"] == _RAS_READER:
-            return (order.index(2),)
-        return None
+        augmentation = self.settings.augmentation
+        geometry = augmentation.geometry(patch_size, rotation, dummy_2d=dummy_2d)
+        return *geometry, augmentation.mirror_axes(self.plans_manager, len(patch_size))
 
     def get_tr_and_val_datasets(self):
         training, validation = super().get_tr_and_val_datasets()
-        if self.centred_sampling_mm is None:
+        if self.settings.sampling.centred_mm is None:
             return training, validation
-        spacing_mm, patch_size = self.configuration_manager.spacing, self.configuration_manager.patch_size
-        if len(patch_size) < 3:
-            raise InputError(
-                f"{type(self).__name__} takes patches around the middle of the scan, which a 2d configuration cannot",
-                f"train {self.recommended}",
-            )
-        shape = training.load_case(training.identifiers[0])[0].shape[1:]
-        if any(n > 1.5 * p for n, p in zip(shape, patch_size, strict=True)):
-            raise InputError(
-                f"{type(self).__name__} takes patches of {_sizes(patch_size)} voxels around the middle of each scan, "
-                f"and these scans are larger ({_sizes(shape)})",
-                "use crops of single vertebrae (nnunet-spine convert vertebra-crops), or the option 'volumes'",
-            )
         self.oversample_foreground_percent = 1.0  # see `CentredCases`
-        initial_patch_size = self.configure_rotation_dummyDA_mirroring_and_inital_patch_size()[2]
-        return (
-            CentredCases(training, initial_patch_size, [self.centred_sampling_mm / mm for mm in spacing_mm]),
-            CentredCases(validation, patch_size, [0.0] * len(patch_size)),
+        read_size = self.configure_rotation_dummyDA_mirroring_and_inital_patch_size()[2]
+        configuration = self.configuration_manager
+        return self.settings.sampling.centred_cases(
+            training, validation, configuration.patch_size, read_size, configuration.spacing
         )
 
     def get_dataloaders(self):
-        # On the instance: nnU-Net calls the static method through `self`, and it cannot see the trainer.
+        # On the instance: nnU-Net calls the static methods through `self`, and they cannot see the trainer.
         self.get_training_transforms = self._training_transforms
-        return super().get_dataloaders()
-
-    def _training_transforms(self, *args, **kwargs) -> BasicTransform:
-        of_nnunet = self.augmentation in ("nnunet", "spatial")
-        transforms = (self._adjusted_transforms if of_nnunet else self._own_transforms)(*args, **kwargs)
-        return ComposeTransforms([*transforms.transforms, *self.last_training_transforms()])
-
-    def last_training_transforms(self) -> list[BasicTransform]:
-        """Transforms of training patches, after all others."""
-        return []
-
-    def _adjusted_transforms(self, *args, **kwargs) -> BasicTransform:
-        transforms = type(self).get_training_transforms(*args, **kwargs)
-        return adjust(transforms, Ranges(self.scaling_range, self.contrast_range, self.augmentation == "nnunet"))
-
-    def _own_transforms(
-        self,
-        patch_size,
-        rotation_for_DA,
-        deep_supervision_scales,
-        mirror_axes,
-        do_dummy_2d_data_aug,
-        use_mask_for_norm=None,
-        is_cascaded=False,
-        foreground_labels=None,
-        regions=None,
-        ignore_label=None,
-    ) -> BasicTransform:
-        transforms = [AffineTransform(patch_size)] if self.augmentation == "affine" else []
-        if mirror_axes is not None:
-            transforms.append(MirrorTransform(allowed_axes=mirror_axes))
-        rest = self.get_validation_transforms(
-            deep_supervision_scales, is_cascaded, foreground_labels, regions, ignore_label
+        self.get_validation_transforms = self._validation_transforms
+        pin_memory = self.device.type == "cuda"
+        loaders = self.settings.sampling.loaders(
+            super().get_dataloaders, self.current_epoch, self.local_rank, pin_memory=pin_memory
         )
-        return ComposeTransforms([*transforms, rest])
+        return tuple(loaders)
 
-    def set_deep_supervision_enabled(self, enabled: bool) -> None:
-        if self.enable_deep_supervision:  # else the network was built without, and may have no decoder to tell
-            super().set_deep_supervision_enabled(enabled)
+    def _training_transforms(self, patch_size, rotation, scales, mirror_axes, *args, use_mask_for_norm=None, **kwargs):
+        transforms = self.settings.augmentation.transforms(
+            patch_size,
+            mirror_axes,
+            partial(
+                type(self).get_training_transforms, patch_size, rotation, scales, mirror_axes, *args,
+                use_mask_for_norm=use_mask_for_norm, **kwargs,
+            ),
+            partial(type(self).get_validation_transforms, scales, **kwargs),
+        )  # fmt: skip
+        return ComposeTransforms([*transforms, *self.last_transforms(training=True)])
+
+    def _validation_transforms(self, *args, **kwargs) -> BasicTransform:
+        transforms = type(self).get_validation_transforms(*args, **kwargs)
+        return ComposeTransforms([*transforms.transforms, *self.last_transforms(training=False)])
+
+    # -- training and validation ---------------------------------------------------------------------------------------
+
+    def on_epoch_start(self) -> None:
+        self.settings.sampling.seed_all(self.current_epoch, self.local_rank)
+        super().on_epoch_start()
 
     def train_step(self, batch: dict) -> dict:
-        if self.adversarial is None or self.current_epoch < self._first_adversarial_epoch():
+        adversarial = self.settings.adversarial
+        if not adversarial.applies(self.current_epoch, self.num_epochs):
             return super().train_step(batch)
-        return adversarial_train_step(self, self.adversarial, self.adversarial_epsilon, batch)
+        return adversarial.step(self, batch)
 
-    def _first_adversarial_epoch(self) -> int:
-        return int(self.adversarial_warmup * self.num_epochs)
-
-    def _adversarial_status(self) -> str | None:
-        if self.adversarial is None:
-            return None
-        return f"{self.adversarial}, size {self.adversarial_epsilon:g}, from epoch {self._first_adversarial_epoch()}"
-
-    def _do_i_compile(self) -> bool:
-        return self.compile_network and super()._do_i_compile()
-
-    def _loss_status(self) -> str:
-        return self.loss_name or f"nnU-Net's Dice + {'BCE' if self.label_manager.has_regions else 'CE'}"
-
-    def _mirroring_status(self) -> str | None:
-        axes = self._mirror_axes(len(self.configuration_manager.patch_size))
-        return axes and f"in training, axes {', '.join(map(str, axes))}"
-
-    def _compile_status(self) -> str:
-        if self._do_i_compile():
-            return "on (switch off with nnUNet_compile=0)"
-        if not self.compile_network:
-            return "off: the trainer switches it off"
-        if self.device.type != "cuda":
-            return f"off: not used on {self.device.type}"
-        return "off: nnUNet_compile is set to false, or the system is Windows"
-
-
-def _sizes(shape) -> str:
-    return " x ".join(str(int(n)) for n in shape)
-
-
-def _channels_last(network: nn.Module) -> torch.memory_format:
-    is_3d = any(parameter.dim() == 5 for parameter in network.parameters())
-    return torch.channels_last_3d if is_3d else torch.channels_last
-
-
-def _plain_arguments(arguments: dict[str, Any], trainer: str) -> dict[str, Any]:
-    """Turn a residual-encoder plan's arguments into a plain network's: one block is two convolutions."""
-    if "n_blocks_per_stage" not in arguments:
-        raise InputError(
-            f"the plans' network has neither n_conv_per_stage nor n_blocks_per_stage, which {trainer} needs",
-            "plan with `nnunet-spine plan` or nnUNetv2_plan_experiment",
-        )
-    arguments = dict(arguments)
-    del arguments["n_blocks_per_stage"]
-    return {**arguments, "n_conv_per_stage": [2] * arguments["n_stages"]}
+    def perform_actual_validation(self, save_probabilities: bool = False) -> None:
+        validate_case = self.case_validation()
+        if validate_case is None:
+            super().perform_actual_validation(save_probabilities)
+        else:
+            validate_in_shares(self, validate_case)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
+from torch import distributed
 
 LOWEST, HIGHEST = 0.1, 10.0
 
@@ -58,3 +59,15 @@ def count_cases(
 def class_weights(counts: np.ndarray, labels: LabelManager) -> tuple[float, ...]:
     """Weights from the voxels of each label: one per label, background included, or one per region."""
     return weights_from_counts(region_counts(counts, labels.foreground_regions) if labels.has_regions else counts)
+
+
+def weights_of_training_cases(
+    dataset: nnUNetBaseDataset, labels: LabelManager, log: Callable[[str], None], *, ddp: bool
+) -> tuple[float, ...]:
+    """`class_weights` of all cases of a data set; with `ddp` each process counts its share of them."""
+    rank, n_ranks = (distributed.get_rank(), distributed.get_world_size()) if ddp else (0, 1)
+    counts = [count_cases(dataset, dataset.identifiers[rank::n_ranks], labels, log)]
+    if ddp:
+        mine, counts = counts[0], [None] * n_ranks
+        distributed.all_gather_object(counts, mine)
+    return class_weights(sum(counts), labels)

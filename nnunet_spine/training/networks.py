@@ -7,6 +7,8 @@ from typing import Any
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from torch import nn
 
+from nnunet_spine.errors import InputError
+
 
 def network_from_plans(
     network_class: str,
@@ -35,7 +37,7 @@ def network_from_plans(
     Raises:
         ValueError: the network does not fit the arguments.
     """
-    taken = getattr(pydoc.locate(network_class), "plans_arguments", None)
+    taken = _plans_arguments(network_class)
     if taken is not None:
         plans_arguments = {name: value for name, value in plans_arguments.items() if name in taken}
         need_import = [name for name in need_import if name in taken]
@@ -49,3 +51,28 @@ def network_from_plans(
         allow_init=initialise,
         deep_supervision=deep_supervision,
     )
+
+
+def has_fixed_layout(network_class: str) -> bool:
+    """Whether the class has a layout of its own instead of the plans'."""
+    return _plans_arguments(network_class) is not None
+
+
+def plain_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn a residual-encoder plan's arguments into a plain network's: one block is two convolutions.
+
+    Raises:
+        InputError: the arguments are of neither kind.
+    """
+    if "n_blocks_per_stage" not in arguments:
+        raise InputError(
+            "the plans' network has neither n_conv_per_stage nor n_blocks_per_stage, which this trainer's needs",
+            "plan with `nnunet-spine plan` or nnUNetv2_plan_experiment",
+        )
+    arguments = dict(arguments)
+    del arguments["n_blocks_per_stage"]
+    return {**arguments, "n_conv_per_stage": [2] * arguments["n_stages"]}
+
+
+def _plans_arguments(network_class: str) -> tuple[str, ...] | None:
+    return getattr(pydoc.locate(network_class), "plans_arguments", None)

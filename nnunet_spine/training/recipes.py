@@ -2,165 +2,145 @@
 
 A recipe is a trainer's name and options, each separated by one underscore (never two: nnU-Net splits folder names at
 `__`). nnU-Net stores the name in the checkpoint and asks for it again at prediction, so a recipe is all that is needed
-to rebuild the trainer.
+to rebuild the trainer. Reading one imports neither torch nor nnU-Net.
 """
 
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from nnunet_spine.errors import InputError
-from nnunet_spine.losses import LOSS_NAMES
+from nnunet_spine.training.common_options import COMMON_OPTIONS
+from nnunet_spine.training.declaration import Declaration
+from nnunet_spine.training.options import Option, choice, read_option
+from nnunet_spine.training.settings import Settings
+
+PRESET = "preset"
 
 
 @dataclass(frozen=True)
-class Option:
-    """One kind of option in a recipe.
+class Recipe:
+    """A trainer with options.
 
     Attributes:
-        pattern: regular expression that the whole option must match.
-        example: how it is written, for messages and lists.
-        help: what it does, one line.
-        settings: from the pattern's groups to class attributes; a dict value is merged into the attribute.
-        group: of several options of one group a recipe may hold only one.
+        name: as it was written.
+        trainer: the declaration.
+        preset: the one that applies.
+        words: each option with the settings that it gives, in the order in which they were written.
+        settings: what all this comes to.
     """
 
-    pattern: str
-    example: str
-    help: str
-    settings: Callable[..., dict[str, Any]]
-    group: str
+    name: str
+    trainer: Declaration
+    preset: str = "nnunet"
+    words: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def settings(self) -> Settings:
+        """Settings of the trainer, then of the preset, then of the options."""
+        return self.settings_without()
+
+    def settings_without(self, left_out: str | None = None) -> Settings:
+        """The settings if one of the words were not there."""
+        options = [values for word, values in self.words.items() if word != left_out]
+        return self.trainer.settings.changed(self._preset()).changed({k: v for o in options for k, v in o.items()})
+
+    def _preset(self) -> dict[str, Any]:
+        return {address: given.value for address, given in self.trainer.presets[self.preset].items()}
+
+    def sets(self) -> dict[str, Any]:
+        """What preset and options set, by address; options win."""
+        return self._preset() | {k: v for values in self.words.values() for k, v in values.items()}
+
+    def idle(self) -> dict[str, str]:
+        """Addresses of settings without effect beside the others, each with the reason."""
+        return {**self.settings.idle(), **self.trainer.idle(self.settings)}
+
+    def repetitions(self) -> tuple[str, ...]:
+        """Options that say what would hold without them, so that they can be left out."""
+        return tuple(word for word in self.words if self.settings_without(word) == self.settings)
 
 
-def _named(attribute: str) -> Callable[[str], dict[str, Any]]:
-    return lambda name: {attribute: name}
-
-
-def _positive(attribute: str) -> Callable[[str], dict[str, Any]]:
-    return lambda number: {attribute: int(number)}
-
-
-def _decimal(number: str) -> float:
-    """1p5 is 1.5: nnU-Net's folder names and trainer names had better hold no dot."""
-    return float(number.replace("p", "."))
-
-
-BASE_OPTIONS: tuple[Option, ...] = (
-    Option(
-        f"({'|'.join(LOSS_NAMES)})",
-        "|".join(LOSS_NAMES),
-        "loss instead of the trainer's own",
-        _named("loss_name"),
-        "loss",
-    ),
-    Option(
-        r"((?:Dice)?EdgeCE)(\d+(?:p\d+)?)",
-        "EdgeCE1p5|DiceEdgeCE2",
-        "loss with this weight on the foreground's boundary voxels (p is the decimal point; 1.1 unless said)",
-        lambda loss, weight: {"loss_name": loss, "loss_kwargs": {"edge_weight": _decimal(weight)}},
-        "loss",
-    ),
-    Option("(SGD|Adam|AdamW)", "SGD|Adam|AdamW", "optimiser", _named("optimizer_name"), "optimiser"),
-    Option(r"lr([1-9]\d*e-?\d+)", "lr1e-3", "initial learning rate", lambda rate: {"initial_lr": float(rate)}, "rate"),
-    Option("(poly|constant|plateau)", "poly|constant|plateau", "schedule", _named("lr_schedule"), "schedule"),
-    Option(r"([1-9]\d*)epochs", "100epochs", "number of epochs", _positive("num_epochs"), "epochs"),
-    Option(
-        r"([1-9]\d*)iters", "50iters", "training steps per epoch", _positive("num_iterations_per_epoch"), "iterations"
-    ),
-    Option(
-        r"([1-9]\d*)valiters",
-        "5valiters",
-        "validation steps per epoch",
-        _positive("num_val_iterations_per_epoch"),
-        "validation iterations",
-    ),
-    Option(r"save([1-9]\d*)", "save5", "epochs between checkpoints", _positive("save_every"), "save period"),
-    Option("noaug", "noaug", "no augmentation", lambda: {"augmentation": "none"}, "augmentation"),
-    Option("nods", "nods", "no deep supervision", lambda: {"deep_supervision": False}, "deep supervision"),
-    Option(
-        "(adversarial|fgsm|l2|vat)",
-        "adversarial|fgsm|l2|vat",
-        "adversarial term in the loss: signs of the gradient (adversarial, fgsm), gradient (l2), virtual (vat)",
-        lambda kind: {"adversarial": "fgsm" if kind == "adversarial" else kind},
-        "adversarial term",
-    ),
-    Option(
-        r"eps(\d+(?:p\d+)?)",
-        "eps0p02",
-        "size of its perturbation, in units of the network's input",
-        lambda size: {"adversarial_epsilon": _decimal(size)},
-        "adversarial perturbation",
-    ),
-    Option("nocompile", "nocompile", "never use torch.compile", lambda: {"compile_network": False}, "compile"),
-)
-"""Options that every trainer takes; a trainer's own are in its `options`."""
-
-
-def options_of(trainer: type) -> tuple[Option, ...]:
-    """All options a trainer understands."""
-    presets = "|".join(trainer.presets)
+def options_of(trainer: Declaration) -> tuple[Option, ...]:
+    """All options that a trainer takes."""
     help_ = "nnU-Net's training, or the publication's" if len(trainer.presets) > 1 else "nnU-Net's training"
-    return (Option(f"({presets})", presets, help_, _named("preset"), "preset"), *BASE_OPTIONS, *trainer.options)
+    return (
+        choice(tuple(trainer.presets), PRESET, help_),
+        *(option for option in (*COMMON_OPTIONS, *trainer.options) if words_of(option, trainer)),
+    )
 
 
-def parse_recipe(name: str, trainers: Mapping[str, type]) -> tuple[type, dict[str, Any]] | None:
-    """Split a recipe into its trainer and the class attributes it sets.
+def words_of(option: Option, trainer: Declaration) -> tuple[str, ...]:
+    """The examples of an option that a trainer takes."""
+    return tuple(word for word in option.examples if _refusal(option.values(word), trainer) is None)
+
+
+def parse_recipe(name: str, trainers: Mapping[str, Declaration]) -> Recipe | None:
+    """Read a recipe and check it as far as that is possible without data and plans.
 
     Returns:
         None when the name does not start with one of `trainers`.
 
     Raises:
-        InputError: unknown or contradicting options; the message lists the known ones.
+        InputError: an option is unknown, out of range, contradicts another, is not for this trainer, or changes
+            nothing beside the others.
     """
     base_name, *words = name.split("_")
     if base_name not in trainers:
         return None
     trainer = trainers[base_name]
-    settings: dict[str, Any] = {}
-    taken: dict[str, str] = {}
+    given: dict[str, dict[str, Any]] = {}
     for word in words:
-        option, match = _find(word, name, trainer)
-        if option.group in taken:
-            raise InputError(
-                f"trainer '{name}': '{taken[option.group]}' and '{word}' both set the {option.group}",
-                "keep one of them",
-            )
-        taken[option.group] = word
-        for attribute, value in option.settings(*match.groups()).items():
-            settings[attribute] = {**settings.get(attribute, {}), **value} if isinstance(value, dict) else value
-    return trainer, settings
+        values = _read(word, name, trainer, trainers)
+        for other, others_values in given.items():
+            if common := values.keys() & others_values.keys():
+                raise InputError(
+                    f"trainer '{name}': '{other}' and '{word}' both set {' and '.join(sorted(common))}",
+                    "keep one of them",
+                )
+        given[word] = values
+    preset = next((v.pop(PRESET) for v in given.values() if PRESET in v), "nnunet")
+    recipe = Recipe(name, trainer, preset, {word: values for word, values in given.items() if values})
+    _check_effect(recipe)
+    for check in trainer.checks:
+        if error := check(recipe.settings):
+            raise InputError(f"trainer '{name}': {error.found}", error.cure)
+    return recipe
 
 
-def _find(word: str, name: str, trainer: type) -> tuple[Option, re.Match]:
-    for option in options_of(trainer):
-        if match := re.fullmatch(option.pattern, word):
-            return option, match
-    known = ", ".join(option.example for option in options_of(trainer))
-    raise InputError(f"trainer '{name}': unknown option '{word}'", f"known options of {trainer.__name__}: {known}")
+def _read(word: str, name: str, trainer: Declaration, trainers: Mapping[str, Declaration]) -> dict[str, Any]:
+    presets = choice(tuple(trainer.presets), PRESET, "")
+    for option in (presets, *COMMON_OPTIONS, *trainer.options):
+        if option.matches(word):
+            values = read_option(word, option, name)
+            if reason := _refusal(values, trainer):
+                raise InputError(
+                    f"trainer '{name}': '{word}' is not for {trainer.name}: {reason}", f"leave out '{word}'"
+                )
+            return values
+    raise InputError(f"trainer '{name}': unknown option '{word}'", _suggestion(word, trainer, trainers))
 
 
-def make_trainer(name: str, trainers: Mapping[str, type], module: str) -> type | None:
-    """The class for a recipe, or None when the name does not start with one of `trainers`.
+def _suggestion(word: str, trainer: Declaration, trainers: Mapping[str, Declaration]) -> str:
+    listed = f"`nnunet-spine trainers {trainer.name}` lists the options"
+    of_others = [t.name for t in trainers.values() if any(option.matches(word) for option in t.options)]
+    if of_others:
+        return f"it is an option of {' and '.join(of_others)}; {listed}"
+    known = {s.lower(): s for option in options_of(trainer) for s in option.suggestions(word)}
+    close = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.65)
+    return f"did you mean '{known[close[0]]}'? {listed}" if close else listed
 
-    Args:
-        module: dotted name of the module under which the class can be found again, for pickling.
 
-    Raises:
-        InputError: unknown or contradicting options.
-    """
-    parsed = parse_recipe(name, trainers)
-    if parsed is None:
-        return None
-    trainer, settings = parsed
-    preset = trainer.presets[settings.pop("preset", "nnunet")]
-    attributes = {**preset, **settings}
-    for key, value in attributes.items():
-        if isinstance(value, dict):
-            attributes[key] = {**getattr(trainer, key), **preset.get(key, {}), **settings.get(key, {})}
-    summary = {
-        "__module__": module,
-        "__qualname__": name,
-        "__doc__": f"{trainer.__name__} with {settings or 'defaults'}.",
-    }
-    return type(name, (trainer,), {**attributes, **summary})
+def _refusal(values: Mapping[str, Any], trainer: Declaration) -> str | None:
+    reasons = (trainer.refusal(address, value) for address, value in values.items())
+    return next((reason for reason in reasons if reason), None)
+
+
+def _check_effect(recipe: Recipe) -> None:
+    """Refuse an option of whose settings none has an effect beside the others."""
+    idle = recipe.idle()
+    for word, values in recipe.words.items():
+        reasons = [idle.get(address) for address in values]
+        if all(reasons):
+            raise InputError(f"trainer '{recipe.name}': '{word}' changes nothing: {reasons[0]}", f"leave out '{word}'")

@@ -1,11 +1,8 @@
-"""Trainers whose networks treat sagittal slices unlike the other directions."""
-
-from typing import Any
+"""Where sagittal slices lie in preprocessed volumes, for networks that treat them unlike the other directions."""
 
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunet_spine.errors import InputError
-from nnunet_spine.training.base import SpineTrainer
 from nnunet_spine.training.readers import REORIENTING_READERS
 
 
@@ -23,11 +20,3 @@ def sagittal_axis(plans_manager: PlansManager) -> int:
         )
     # such readers deliver cranio-caudal, antero-posterior, left-right
     return list(plans_manager.transpose_forward).index(2)
-
-
-class SagittalTrainer(SpineTrainer):
-    """Tells the network which axis of the plans counts sagittal slices: any order of axes will do."""
-
-    @classmethod
-    def network_options(cls, plans_manager: PlansManager) -> dict[str, Any]:
-        return {**super().network_options(plans_manager), "slice_axis": sagittal_axis(plans_manager)}

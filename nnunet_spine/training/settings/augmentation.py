@@ -1,0 +1,106 @@
+"""How training patches are varied."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nnunet_spine.training.readers import REORIENTING_READERS
+
+if TYPE_CHECKING:
+    from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
+    from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
+    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+KINDS = ("nnunet", "spatial", "affine", "none")
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How training patches are varied; nothing is mirrored at prediction.
+
+    Attributes:
+        kind: "nnunet", "spatial" (of nnU-Net's only rotation and scaling, and contrast if it has a range), "affine"
+            (random affine maps alone) or "none".
+        flips: mirror along all axes.
+        left_right_flips: mirror left and right, if the reader turns scans to RAS.
+        rotation_deg: limit for rotation, per axis.
+        scaling: factors of the size, for each axis on its own; None is nnU-Net's.
+        contrast: factors of the contrast; None is nnU-Net's.
+    """
+
+    kind: str = "nnunet"
+    flips: bool = False
+    left_right_flips: bool = False
+    rotation_deg: float = 30.0
+    scaling: tuple[float, float] | None = None
+    contrast: tuple[float, float] | None = None
+
+    def idle(self) -> dict[str, str]:
+        """Fields without effect, each with the reason."""
+        ranges = ("rotation_deg", "scaling", "contrast")
+        if self.kind == "none":
+            return dict.fromkeys(("flips", "left_right_flips", *ranges), "there is no augmentation")
+        idle = dict.fromkeys(ranges, "random affine maps have ranges of their own") if self.kind == "affine" else {}
+        return idle | ({"left_right_flips": "all axes are mirrored anyway"} if self.flips else {})
+
+    def geometry(
+        self, patch_size: Sequence[int], rotation: Sequence[float], *, dummy_2d: bool
+    ) -> tuple[tuple[float, float], bool, Sequence[int]]:
+        """Range of rotation in radians, whether slices are turned in their plane only, and size of the patch to read.
+
+        Args:
+            patch_size: that of the network.
+            rotation: nnU-Net's range.
+            dummy_2d: whether slices should turn in their plane only.
+        """
+        if self.kind == "none":
+            return (0.0, 0.0), False, patch_size
+        if self.kind == "affine":
+            # along an axis, three standard deviations of factor and shift together are 0.3
+            return (0.0, 0.0), False, [math.ceil(1.3 * n) for n in patch_size]
+        from nnunetv2.training.data_augmentation.compute_initial_patch_size import get_patch_size
+
+        limit = min(math.radians(self.rotation_deg), max(rotation))
+        smallest = 1 / max(self.scaling) if self.scaling else 0.85  # a factor above 1 shrinks
+        size = get_patch_size(patch_size, *[(-limit, limit)] * 3, (smallest, 1.25))
+        if dummy_2d:
+            size[0] = patch_size[0]
+        return (-limit, limit), dummy_2d, size
+
+    def mirror_axes(self, plans: "PlansManager", dimension: int) -> tuple[int, ...] | None:
+        """Axes of a patch that are mirrored in training; None, never an empty tuple, for none."""
+        if self.kind == "none":
+            return None
+        if self.flips:
+            return tuple(range(dimension))
+        order = list(plans.transpose_forward)[-dimension:]  # of z, y, x; a slice lacks the first
+        if self.left_right_flips and 2 in order and plans.plans["image_reader_writer"] in REORIENTING_READERS:
+            return (order.index(2),)
+        return None
+
+    def transforms(
+        self,
+        patch_size: Sequence[int],
+        mirror_axes: tuple[int, ...] | None,
+        of_nnunet: Callable[[], "ComposeTransforms"],
+        of_validation: Callable[[], "BasicTransform"],
+    ) -> "list[BasicTransform]":
+        """Transforms of training patches.
+
+        Args:
+            of_nnunet: makes nnU-Net's own.
+            of_validation: makes those without augmentation.
+        """
+        from batchgeneratorsv2.transforms.spatial.mirroring import MirrorTransform
+
+        from nnunet_spine.training.affine import AffineTransform
+        from nnunet_spine.training.ranges import Ranges, adjust
+
+        if self.kind in ("nnunet", "spatial"):
+            ranges = Ranges(self.scaling, self.contrast, self.kind == "nnunet")
+            return adjust(of_nnunet(), ranges).transforms
+        transforms = [AffineTransform(patch_size)] if self.kind == "affine" else []
+        if mirror_axes is not None:
+            transforms.append(MirrorTransform(allowed_axes=mirror_axes))
+        return [*transforms, of_validation()]

@@ -1,0 +1,179 @@
+"""What a trainer of one's own can change, what a checkpoint holds, which trainings are refused, what a seed fixes."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
+from nnunet_dataset import PLANS
+from nnunetv2.run.run_training import get_trainer_from_args
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+from nnunet_spine.errors import InputError
+from nnunet_spine.io.files import read_json, write_json
+from nnunet_spine.trainers import get_trainer
+from nnunet_spine.training.base import ADDED
+
+CPU = torch.device("cpu")
+SHORT = "1epochs_2iters_1valiters"
+pytestmark = pytest.mark.usefixtures("boxes")
+
+
+def make(recipe: str, fold: int | str = 0, plans: str = PLANS, configuration: str = "2d"):
+    return get_trainer_from_args("1", configuration, fold, recipe, plans, device=CPU)
+
+
+class Memory(BasicTransform):
+    """Appends a channel with what was found before, and makes what is still to be found the target."""
+
+    def apply(self, data_dict, **params):
+        labels = data_dict["segmentation"][:1]
+        found = (labels == 1).float()
+        data_dict["image"] = torch.cat([data_dict["image"], found])
+        data_dict["segmentation"] = (labels > 1).to(labels.dtype)
+        return data_dict
+
+
+class Iterative(get_trainer(f"SpineTrainer_nods_DiceCE_{SHORT}")):
+    """One vertebra after the other: a memory channel in, two channels out."""
+
+    @classmethod
+    def input_channels(cls, image_channels):
+        return image_channels + 1
+
+    @classmethod
+    def output_channels(cls, labels):
+        return 2
+
+    def last_transforms(self, *, training):
+        return [Memory()]
+
+    def case_validation(self):
+        return lambda case: {"case3": 0.25}[case]
+
+    def state_to_save(self):
+        return {**super().state_to_save(), "found": [1, 2]}
+
+    def restore_state(self, state):
+        super().restore_state(state)
+        self.found = state["found"]
+
+
+def iterative(boxes: Path) -> Iterative:
+    folder = boxes / "nnUNet_preprocessed" / "Dataset001_Boxes"
+    plans = {**read_json(folder / f"{PLANS}.json"), "continue_training": False}
+    return Iterative(plans, "2d", 0, read_json(folder / "dataset.json"), CPU)
+
+
+def test_an_iterative_trainer_needs_only_the_hooks(boxes):
+    trainer = iterative(boxes)
+    trainer.run_training()
+    batch = next(trainer.dataloader_train)
+    assert batch["data"].shape[1] == 2
+    assert next(trainer.dataloader_val)["data"].shape[1] == 2
+    assert set(batch["target"].unique().tolist()) <= {0, 1}
+    assert trainer.network(batch["data"]).shape[1] == 2
+    assert np.isfinite(trainer.logger.get_value("train_losses", step=None)).all()
+    trainer.perform_actual_validation()
+    assert "Mean score of 1 validation cases: 0.2500" in Path(trainer.log_file).read_text()
+
+    resumed = iterative(boxes)
+    resumed.load_checkpoint(str(Path(trainer.output_folder) / "checkpoint_final.pth"))
+    assert resumed.found == [1, 2]
+
+
+def test_a_checkpoint_is_written_once_and_whole_or_not_at_all(monkeypatch):
+    trainer = make(f"SpineTrainer_{SHORT}")
+    trainer.initialize()
+    file = Path(trainer.output_folder) / "checkpoint_latest.pth"
+    writes = []
+    save = torch.save
+    monkeypatch.setattr(torch, "save", lambda content, target: (writes.append(target), save(content, target)))
+    trainer.save_checkpoint(str(file))
+    assert len(writes) == 1
+    before = file.read_bytes()
+    assert torch.load(file, weights_only=False)["init_args"][ADDED] == {}
+
+    def fail(content, target):
+        Path(target).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(OSError, match="No space"):
+        trainer.save_checkpoint(str(file))
+    assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize("fold", [1, 4, -1])
+def test_a_fold_that_the_split_does_not_define_is_refused(fold):
+    trainer = make(f"SpineTrainer_{SHORT}", fold=fold)
+    with pytest.raises(InputError, match=rf"splits_final.json: fold {fold} .* fold 0 only.*Train one of these"):
+        trainer.initialize()
+    with pytest.raises(InputError, match="80:20"):
+        trainer.do_split()
+
+
+def test_without_a_split_nnunet_makes_five_folds(boxes, tmp_path, monkeypatch):
+    trainer = make(f"SpineTrainer_{SHORT}", fold=5)
+    shutil.copytree(trainer.preprocessed_dataset_folder, tmp_path / "data")
+    monkeypatch.setattr(trainer, "preprocessed_dataset_folder_base", str(tmp_path))
+    with pytest.raises(InputError, match="folds 0 to 4"):
+        trainer.initialize()
+
+
+def test_plans_without_preprocessed_cases_say_what_to_run(boxes):
+    folder = boxes / "nnUNet_preprocessed" / "Dataset001_Boxes"
+    plans = read_json(folder / f"{PLANS}.json")
+    plans["plans_name"] = "NewPlans"
+    plans["configurations"]["2d"]["data_identifier"] = "NewPlans_2d"
+    write_json(folder / "NewPlans.json", plans)
+    with pytest.raises(InputError, match=r"Run nnUNetv2_preprocess -d 1 -plans_name NewPlans -c 2d"):
+        make(f"SpineTrainer_{SHORT}", plans="NewPlans").initialize()
+
+
+def test_a_name_too_long_for_a_folder_is_refused_before_anything_is_made(boxes):
+    words = "DiceFocalTversky_skips2_bi_hidden25_dense3_checkpointing_AdamW_lr1e-3_constant_100epochs_50iters_5valiters"
+    recipe = f"ConvLSTMTrainer_{words}_save5_batch4_seed12345_nods_adversarial_eps0p05_nocompile_noaug"
+    made = get_trainer(recipe)
+    plans = {"plans_name": "P" * 60, "continue_training": False}
+    with pytest.raises(InputError, match=r"name of 2\d\d bytes; file systems allow 255"):
+        made(plans, "3d_fullres", 0, {}, CPU)
+
+
+def trained(seed: str, workers: int, monkeypatch) -> dict[str, torch.Tensor]:
+    monkeypatch.setenv("nnUNet_n_proc_DA", str(workers))
+    torch.manual_seed(int.from_bytes(np.random.default_rng().bytes(4), "big"))
+    trainer = make(f"SpineTrainer_{seed}_2epochs_2iters_1valiters")
+    trainer.run_training()
+    return trainer.network.state_dict()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_seed_fixes_weights_and_patches(workers, monkeypatch):
+    first, again, other = (trained(seed, workers, monkeypatch) for seed in ("seed3", "seed3", "seed4"))
+    for name, value in first.items():
+        torch.testing.assert_close(value, again[name], rtol=0, atol=0)
+    assert any((value != other[name]).any() for name, value in first.items())
+
+
+def test_a_seeded_training_goes_on_as_if_it_had_not_been_stopped(monkeypatch):
+    """Without workers: they start anew."""
+    expected = trained("seed3", 0, monkeypatch)
+    recipe = "SpineTrainer_seed3_2epochs_2iters_1valiters_save1"
+    start = nnUNetTrainer.on_epoch_start
+
+    def killed(self):
+        if self.current_epoch == 1:
+            raise KeyboardInterrupt
+        start(self)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(nnUNetTrainer, "on_epoch_start", killed)
+        make(recipe).run_training()
+    resumed = make(recipe)
+    resumed.load_checkpoint(str(Path(resumed.output_folder) / "checkpoint_latest.pth"))
+    resumed.run_training()
+    for name, value in expected.items():
+        torch.testing.assert_close(resumed.network.state_dict()[name], value, rtol=1e-5, atol=1e-6)
