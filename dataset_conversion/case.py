@@ -59,6 +59,7 @@ class Choices:
 
     Attributes:
         label_set: "vertebrae", "regions" or "spine".
+        declared: names of the label set that dataset.json declares, ("occurring",) for those that occur; empty: all.
         min_volume_mm3: labels below this in total are noise and removed; smaller pieces of a label are reported.
         min_unlisted_mm3: labels below this that the scan's landmark file does not list are noise, too: no whole
             vertebra is smaller than 2,000 mm3, and the annotators listed those that they labelled.
@@ -70,6 +71,7 @@ class Choices:
     """
 
     label_set: str = "vertebrae"
+    declared: tuple[str, ...] = ()
     min_volume_mm3: float = 100.0
     min_unlisted_mm3: float = 2000.0
     remove_islands: bool = False

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nnunet_spine.dataset_conversion.case import Choices
+from nnunet_spine.dataset_conversion.label_sets import IGNORE
 from nnunet_spine.dataset_conversion.masks import Mask, small_pieces, voxel_mm3
 from nnunet_spine.dataset_conversion.sources import OpenMask
 from nnunet_spine.errors import InputError
@@ -13,11 +14,12 @@ from nnunet_spine.geometry import bounding_box
 
 @dataclass
 class Labels:
-    """Labels of one mask by level name while they are checked."""
+    """Labels of one mask by level name while they are checked; values to be ignored apart."""
 
     values: dict[str, int]
     boxes: dict[str, tuple[slice, slice, slice]]
     islands: list[str] = field(default_factory=list)
+    ignored: list[int] = field(default_factory=list)
 
 
 def drop_labels(mask: Mask, values: tuple[int, ...]) -> None:
@@ -59,6 +61,9 @@ def clean_labels(
     labels = Labels({}, {})
     for value, (count, box) in extents.items():
         name, volume = source.names[value], count * size
+        if name == IGNORE:
+            labels.ignored.append(value)
+            continue
         if name in labels.values:
             raise InputError(f"two values for {name}: {labels.values[name]} and {value}", "correct the mask", path)
         limit = max(choices.min_volume_mm3, choices.min_unlisted_mm3) if listed and name not in listed else 0

@@ -1,14 +1,16 @@
 """Run a conversion: find, check, write, report."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from nnunet_spine import __version__
 from nnunet_spine.dataset_conversion.case import Choices, Converter, Problem, Scan
 from nnunet_spine.dataset_conversion.corrections import Correction, read_corrections
+from nnunet_spine.dataset_conversion.coverage import coverage_lines, labels_of, occurring
 from nnunet_spine.dataset_conversion.dataset_json import dataset_json
 from nnunet_spine.dataset_conversion.fingerprint import digest, plain
+from nnunet_spine.dataset_conversion.label_sets import OCCURRING
 from nnunet_spine.dataset_conversion.manifest import manifest_text, problem_lines, read_manifest, report_lines
 from nnunet_spine.dataset_conversion.prepare import FORMAT, Job, Record
 from nnunet_spine.dataset_conversion.split_names import SplitRules, assign_splits, patients_in_several_splits
@@ -64,6 +66,7 @@ class Plan:
         unit: what a case is, for the report.
         problems, remarks: of the generator.
         sources: where the data come from, for the receipt.
+        narrowed: records of all cases -> the plan for those, where it depends on what occurs in them.
     """
 
     target: Target
@@ -76,6 +79,7 @@ class Plan:
     remarks: Sequence[str] = ()
     sources: Sequence[str] = ()
     unit: str = "scan"
+    narrowed: "Callable[[Sequence[Record]], Plan] | None" = None
 
 
 @dataclass(frozen=True)
@@ -116,8 +120,7 @@ def plan_conversion(
     scans = assign_splits(found.scans, request.splits)
     corrections = read_corrections(request.corrections, converter.corrections)
     table = corrections.by_case
-    jobs = [Job(scan, choices, table.get(scan.case) or table.get(scan.patient)) for scan in scans]
-    used = {job.case for job in jobs} | {job.scan.patient for job in jobs}
+    used = {name for scan in scans for name in (scan.case, scan.patient)}
     unused = sorted(set(table) - used) if corrections.complete else []
     remarks = [
         *found.remarks,
@@ -130,21 +133,32 @@ def plan_conversion(
         "format": FORMAT,
         **{key: value for key, value in asdict(choices).items() if key not in ("copy", "verify")},
         "drop_labels": list(choices.drop_labels),
+        "declared": list(choices.declared),
         "options": {key: plain(value) for key, value in request.options.items()},
         "folds": request.folds,
         "corrections": digest(sorted((k, _correction_text(v)) for k, v in table.items())) if table else "",
         "source_files": digest([_fingerprint(scan) for scan in scans] + [str(p.case) for p in found.problems]),
     }
 
-    def describe(records: Sequence[Record]) -> dict[str, object]:
-        n_training = sum(record.split != "test" for record in records)
-        texts = {"licence": converter.licence, "reference": converter.reference}
-        return dataset_json(choices.label_set, n_training, name=target.name, **texts)
-
+    texts = {"licence": converter.licence, "reference": converter.reference}
     places = [str(Path(source).resolve()) for source in sources]
-    return Plan(
-        target, jobs, identity, describe, request.folds, problems=found.problems, remarks=remarks, sources=places
-    )
+
+    def plan(declared: tuple[str, ...]) -> Plan:
+        chosen = replace(choices, declared=declared)
+        jobs = [Job(scan, chosen, table.get(scan.case) or table.get(scan.patient)) for scan in scans]
+
+        def describe(records: Sequence[Record]) -> dict[str, object]:
+            n_training = sum(record.split != "test" for record in records)
+            return dataset_json(labels_of(choices.label_set, declared, records), n_training, name=target.name, **texts)
+
+        return Plan(
+            target, jobs, identity, describe, request.folds,
+            problems=found.problems, remarks=remarks, sources=places,
+        )  # fmt: skip
+
+    if choices.declared == (OCCURRING,):
+        return replace(plan(()), narrowed=lambda records: plan(occurring(choices.label_set, records)))
+    return plan(choices.declared)
 
 
 def _left_out_remark(paths: Sequence[Path]) -> list[str]:
@@ -174,9 +188,15 @@ def build(plan: Plan, run: Run) -> int:
         return len(read_manifest(target.folder / "manifest.csv"))
     if run.dry_run:
         records, problems = check_cases(plan.jobs, run.workers, run.progress)
+        plan = plan.narrowed(records) if plan.narrowed else plan
         splits, sentence = _report(plan, records, [*plan.problems, *problems], run)
         run.say(f"nothing written (--dry-run); would write {target.folder}; {sentence}")
         return len(records)
+    if plan.narrowed:
+        records, problems = check_cases(plan.jobs, run.workers, run.progress)
+        if problems and not run.skip_bad:
+            _report(plan, records, [*plan.problems, *problems], run)
+        plan = plan.narrowed(records)
     with lock(target):
         records, problems = prepare_cases(target, plan.jobs, run.workers, run.progress)
         try:
@@ -208,6 +228,13 @@ def _report(
             f"{len(problems)} of {total} cases cannot be used{first}; nothing was written",
             "mend them, or leave them out with --skip-bad",
         )
+    splits, sentence = _folds(plan, records)
+    for line in coverage_lines(plan.describe(records)["labels"], records, splits):
+        run.say(line)
+    return splits, sentence
+
+
+def _folds(plan: Plan, records: Sequence[Record]) -> tuple[list[dict[str, list[str]]], str]:
     training = {r.case: (r.patient, r.split) for r in records if r.split != "test"}
     if not training:
         if not records or any(record.row.get("mask", True) for record in records):

@@ -1,11 +1,12 @@
 """Content of nnU-Net's dataset.json."""
 
+from collections.abc import Mapping
+
 from nnunet_spine import __version__
-from nnunet_spine.anatomy import dataset_labels
 
 
 def dataset_json(
-    label_set: str,
+    labels: Mapping[str, int],
     n_training: int,
     *,
     name: str,
@@ -16,13 +17,13 @@ def dataset_json(
     """dataset.json as nnU-Net 2.8 reads it.
 
     Args:
-        label_set: "vertebrae", "regions" or "spine".
+        labels: name -> value, background included.
         n_training: number of training cases, validation included.
         dataset: case -> {"images": [path], "label": path} where images lie in another dataset.
     """
     content = {
         "channel_names": {"0": "CT"},
-        "labels": dataset_labels(label_set),
+        "labels": dict(labels),
         "numTraining": n_training,
         "file_ending": ".nii.gz",
         # Scans come in many orientations, and nnU-Net does not turn them by itself.

@@ -3,22 +3,29 @@
 import hashlib
 import json
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from nnunet_spine.anatomy import lookup_table
 from nnunet_spine.dataset_conversion.convert import Plan
+from nnunet_spine.dataset_conversion.coverage import labels_of, occurring
 from nnunet_spine.dataset_conversion.dataset_json import dataset_json
+from nnunet_spine.dataset_conversion.label_sets import (
+    IGNORE,
+    OCCURRING,
+    ignore_value,
+    label_values,
+    name_of_level,
+)
 from nnunet_spine.dataset_conversion.manifest import read_manifest
-from nnunet_spine.dataset_conversion.prepare import FORMAT, LABEL_KINDS, Record
+from nnunet_spine.dataset_conversion.prepare import FORMAT, Record
 from nnunet_spine.dataset_conversion.target import Target, vertebrae_dataset
 from nnunet_spine.errors import InputError
 from nnunet_spine.io.files import read_json
-from nnunet_spine.io.label_tables import write_mask
-from nnunet_spine.io.masks import HIGHEST_LEVEL, read_mask
+from nnunet_spine.io.label_tables import kind_of_dataset, write_mask
+from nnunet_spine.io.masks import read_mask
 
 
 @dataclass(frozen=True)
@@ -27,13 +34,17 @@ class DerivedJob:
 
     Attributes:
         source: folder of the vertebrae dataset.
+        labels: of its dataset.json.
         row: the case's line in its manifest.
         label_set: "regions" or "spine".
+        declared: see `Choices`.
     """
 
     source: Path
+    labels: Mapping[str, int]
     row: dict[str, str]
     label_set: str
+    declared: tuple[str, ...] = ()
 
     @property
     def case(self) -> str:
@@ -45,23 +56,41 @@ class DerivedJob:
 
     def signature(self) -> str:
         stat = (self.source / self.label_path).stat()
-        content = [FORMAT, self.row, self.label_set, str(self.source), stat.st_size, stat.st_mtime_ns]
+        content = [
+            FORMAT,
+            self.labels,
+            self.row,
+            self.label_set,
+            self.declared,
+            str(self.source),
+            stat.st_size,
+            stat.st_mtime_ns,
+        ]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def run(self, folder: Path | None) -> tuple[Record, ...]:
-        mask = read_mask(self.source / self.label_path, highest=HIGHEST_LEVEL)
-        table = lookup_table("nnunet", "region" if self.label_set == "regions" else self.label_set)
-        coarse = table.astype(np.uint8)[mask.labels]
-        row = {**self.row, "labels_after": " ".join(str(v) for v in np.unique(coarse).tolist() if v)}
+        mask = read_mask(self.source / self.label_path, highest=max(self.labels.values()))
+        names = {value: name for name, value in self.labels.items() if value}
+        coarse_names = {v: IGNORE if n == IGNORE else name_of_level(n, self.label_set) for v, n in names.items()}
+        values = label_values(self.label_set, self.declared)
+        present = {coarse_names[value] for value in np.unique(mask.labels).tolist() if value}
+        if undeclared := sorted(present - {*values, IGNORE}):
+            raise InputError(f"{', '.join(undeclared)} is not declared", "declare it, too, with --declare")
+        values |= {IGNORE: ignore_value(values)} if IGNORE in present else {}
+        table = np.zeros(256, np.uint8)
+        for value, name in coarse_names.items():
+            table[value] = values.get(name, 0)
+        after = [name for name in values if name in present]
+        row = {**self.row, "labels_after": " ".join(after)}
         row["flags"] = "; ".join(text for text in (row["flags"], mask.repair) if text)
         row |= {"image_stored": f"shared with {self.source.name}", "mask_stored": "written"}
         if folder is None:
             return (Record(self.case, row["patient"], row["split"], row),)
-        write_mask(folder / self.label_path, coarse, mask.affine, LABEL_KINDS[self.label_set])
+        write_mask(folder / self.label_path, table[mask.labels], mask.affine, kind_of_dataset({"labels": values}))
         return (Record(self.case, row["patient"], row["split"], row, (self.label_path,)),)
 
 
-def plan_derived(target: Target, source_number: int, label_set: str) -> Plan:
+def plan_derived(target: Target, source_number: int, label_set: str, declared: tuple[str, ...] = ()) -> Plan:
     """Plan a regions or spine dataset over the images of a finished vertebrae dataset, without copies.
 
     Its dataset.json lists image and label of each training case (`dataset` entry); test images stay where they are, and
@@ -73,21 +102,36 @@ def plan_derived(target: Target, source_number: int, label_set: str) -> Plan:
     if label_set == "vertebrae":
         raise InputError("--images-from with --labels vertebrae", "choose --labels regions or spine")
     source, receipt = vertebrae_dataset(target.raw, source_number)
-    jobs = [DerivedJob(source, row, label_set) for row in read_manifest(source / "manifest.csv")]
-    identity = {"label_set": label_set, "format": FORMAT, "images_from": source.name, "source": receipt["identity"]}
     texts = read_json(source / "dataset.json")
+    labels = texts["labels"]
+    rows = [row for row in read_manifest(source / "manifest.csv") if row.get("mask_stored", "written")]
+    shared = Path(os.path.relpath(source, target.folder)).as_posix()
+    identity = {
+        "label_set": label_set,
+        "declared": list(declared),
+        "format": FORMAT,
+        "images_from": source.name,
+        "source": receipt["identity"],
+    }
 
-    def describe(records: Sequence[Record]) -> dict[str, object]:
-        shared = Path(os.path.relpath(source, target.folder)).as_posix()
-        entries = {
-            record.case: {
-                "images": [f"{shared}/imagesTr/{record.case}_0000.nii.gz"],
-                "label": f"labelsTr/{record.case}.nii.gz",
+    def plan(declared: tuple[str, ...]) -> Plan:
+        jobs = [DerivedJob(source, labels, row, label_set, declared) for row in rows]
+
+        def describe(records: Sequence[Record]) -> dict[str, object]:
+            entries = {
+                record.case: {
+                    "images": [f"{shared}/imagesTr/{record.case}_0000.nii.gz"],
+                    "label": f"labelsTr/{record.case}.nii.gz",
+                }
+                for record in records
+                if record.split != "test"
             }
-            for record in records
-            if record.split != "test"
-        }
-        kept = {key: texts[key] for key in ("licence", "reference")}
-        return dataset_json(label_set, len(entries), name=target.name, dataset=entries, **kept)
+            kept = {key: texts[key] for key in ("licence", "reference")}
+            coarse = labels_of(label_set, declared, records)
+            return dataset_json(coarse, len(entries), name=target.name, dataset=entries, **kept)
 
-    return Plan(target, jobs, identity, describe, splits_from=source, sources=[str(source)])
+        return Plan(target, jobs, identity, describe, splits_from=source, sources=[str(source)])
+
+    if declared == (OCCURRING,):
+        return replace(plan(()), narrowed=lambda records: plan(occurring(label_set, records)))
+    return plan(declared)

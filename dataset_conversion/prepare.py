@@ -2,28 +2,26 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from nnunet_spine import centroids
-from nnunet_spine.anatomy import BY_NAME, NAMES, lookup_table, sort_cranio_caudal
+from nnunet_spine.anatomy import BY_NAME, NAMES, sort_cranio_caudal
 from nnunet_spine.dataset_conversion.case import Choices, Scan
 from nnunet_spine.dataset_conversion.cleaning import Labels, clean_labels, drop_labels
 from nnunet_spine.dataset_conversion.corrections import Correction, corrected_names, unused_levels
 from nnunet_spine.dataset_conversion.fingerprint import plain
+from nnunet_spine.dataset_conversion.label_sets import IGNORE, ignore_value, label_values, name_of_level
 from nnunet_spine.dataset_conversion.masks import Mask, label_extents, rename_labels, spacing_text
 from nnunet_spine.dataset_conversion.sources import Grid, ImageSource, Landmarks, LandmarkSource, MaskSource, OpenMask
 from nnunet_spine.errors import InputError
 from nnunet_spine.geometry import axis_codes
 from nnunet_spine.io.files import write_json
-from nnunet_spine.io.label_tables import write_mask
+from nnunet_spine.io.label_tables import kind_of_dataset, write_mask
 
 FORMAT = 3
 """Raise when the same input and options give other files: unfinished work of an older version is then done again."""
-
-LABEL_KINDS = {"vertebrae": "nnunet", "regions": "regions", "spine": "spine"}
-"""The label table that masks of a label set carry."""
 
 
 @dataclass(frozen=True)
@@ -100,10 +98,17 @@ def prepare(scan: Scan, choices: Choices, correction: Correction | None, folder:
         flags += [f"correction without effect, no such level: {step}" for step in unused_levels(correction, heights)]
     if any(old != new for old, new in renamed.items()):
         flags.append("levels corrected")
-    table = {bones.labels.values[old]: _target_value(new, choices.label_set) for old, new in renamed.items() if opened}
+    values = label_values(choices.label_set, choices.declared)
+    after = _names_after(renamed.values(), values, choices.label_set)
     if opened:
+        table = {
+            bones.labels.values[old]: values[name_of_level(new, choices.label_set)] for old, new in renamed.items()
+        }
+        if bones.labels.ignored:
+            values = {**values, IGNORE: ignore_value(values)}
+            table |= dict.fromkeys(bones.labels.ignored, values[IGNORE])
+            after.append(IGNORE)
         rename_labels(bones.mask, table)
-    after = sort_cranio_caudal(renamed.values()) if choices.label_set == "vertebrae" else sorted(set(table.values()))
     split = scan.split if scan.image and scan.mask else "test"
     row = {
         "case": scan.case,
@@ -115,7 +120,7 @@ def prepare(scan: Scan, choices: Choices, correction: Correction | None, folder:
         "mask": _first(scan.mask),
         "centroids": _first(scan.landmarks),
         "labels_before": " ".join(str(v) for v in bones.before),
-        "labels_after": " ".join(str(v) for v in after),
+        "labels_after": " ".join(after),
         "orientation": axis_codes(grid.affine) if grid else "",
         "spacing_mm": spacing_text(grid.affine) if grid else "",
         "shape": "x".join(str(n) for n in grid.shape) if grid else "",
@@ -134,7 +139,7 @@ def prepare(scan: Scan, choices: Choices, correction: Correction | None, folder:
         if opened:
             files += (f"labels{ending}/{scan.case}.nii.gz",)
             # Never a link: people correct masks by hand, and that must not reach the original.
-            write_mask(folder / files[-1], bones.mask.array, grid.affine, LABEL_KINDS[choices.label_set])
+            write_mask(folder / files[-1], bones.mask.array, grid.affine, kind_of_dataset({"labels": values}))
             row["mask_stored"] = "written"
         files += (f"centroids{ending}/{scan.case}.json",)
         write_json(folder / files[-1], centroid_content(scan.case, renamed, bones.measured, landmarks))
@@ -209,11 +214,20 @@ def _landmarks(
     return found, flags
 
 
-def _target_value(name: str, label_set: str) -> int:
-    value = BY_NAME[name].nnunet_id
-    if label_set == "vertebrae":
-        return value
-    return int(lookup_table("nnunet", {"regions": "region"}.get(label_set, label_set))[value])
+def _names_after(levels: Iterable[str], values: Mapping[str, int], label_set: str) -> list[str]:
+    """Names of the labels that levels become, cranio-caudal.
+
+    Raises:
+        InputError: one is not declared.
+    """
+    levels = sort_cranio_caudal(levels)
+    names = list(dict.fromkeys(name_of_level(level, label_set) for level in levels))
+    if undeclared := [name for name in names if name not in values]:
+        raise InputError(
+            f"{', '.join(undeclared)} is not declared",
+            f"declare it, too: --declare {' '.join([*(name for name in values if values[name]), *undeclared])}",
+        )
+    return names
 
 
 def centroid_content(

@@ -53,7 +53,8 @@ class OpenMask:
     Attributes:
         array: uint8, 3-D, first axis fastest in memory; 0 is background.
         grid: where its voxels lie: the image's grid, or the mask's own where there is no image.
-        names: value -> level name. Other values in the array are refused.
+        names: value -> level name, or "ignore" for what is neither background nor a known level. Other values in the
+            array are refused.
         flags: what was repaired or decided, for the manifest.
     """
 

@@ -6,23 +6,24 @@ neighbours are background.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from nnunet_spine import centroids, crops
-from nnunet_spine.anatomy import BY_NAME, BY_NNUNET_ID, NAMES, sort_cranio_caudal
+from nnunet_spine.anatomy import BY_NAME, NAMES, sort_cranio_caudal
 from nnunet_spine.dataset_conversion.convert import Plan
 from nnunet_spine.dataset_conversion.dataset_json import dataset_json
+from nnunet_spine.dataset_conversion.label_sets import label_values
 from nnunet_spine.dataset_conversion.manifest import read_manifest
 from nnunet_spine.dataset_conversion.prepare import FORMAT, Record
 from nnunet_spine.dataset_conversion.target import Target, vertebrae_dataset
 from nnunet_spine.errors import InputError
 from nnunet_spine.io.files import read_json, read_nifti, write_nifti
 from nnunet_spine.io.label_tables import write_mask
-from nnunet_spine.io.masks import HIGHEST_LEVEL, read_mask
+from nnunet_spine.io.masks import read_mask
 
 DEFAULT_LEVELS = ("L2", "L3", "L4", "L5")
 
@@ -33,11 +34,13 @@ class CropsJob:
 
     Attributes:
         source: folder of the vertebrae dataset.
+        labels: of its dataset.json.
         row: the scan's line in its manifest.
         levels: names of the levels to crop.
     """
 
     source: Path
+    labels: Mapping[str, int]
     row: dict[str, str]
     levels: tuple[str, ...]
 
@@ -59,13 +62,14 @@ class CropsJob:
 
     def signature(self) -> str:
         stats = [(s.st_size, s.st_mtime_ns) for s in (self.image_path.stat(), self.label_path.stat())]
-        content = [FORMAT, self.row, self.levels, str(self.source), stats, crops.CROP_SHAPE, crops.CROP_SPACING_MM]
+        known = [self.labels, self.row, self.levels, str(self.source), crops.CROP_SHAPE, crops.CROP_SPACING_MM]
+        content = [FORMAT, *known, stats]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def run(self, folder: Path | None) -> tuple[Record, ...]:
-        mask = read_mask(self.label_path, highest=HIGHEST_LEVEL)
+        mask = read_mask(self.label_path, highest=max(self.labels.values()))
         labels, affine = mask.labels, mask.affine
-        wanted = {BY_NAME[name].nnunet_id for name in self.levels}
+        wanted = {self.labels[name]: name for name in self.levels if name in self.labels}
         boxes = {value: box for value, box in centroids.label_boxes(labels).items() if value in wanted}
         measured = centroids.measure(labels, affine, boxes)
         if not measured:
@@ -76,9 +80,8 @@ class CropsJob:
             image_affine = crops.shifted(image_affine, (slice(0, None), slice(0, None), slices))
         records = []
         for value, point in measured.items():
-            name = BY_NNUNET_ID[value].name
             record = self._record(
-                name, point, mask.repair, labels[boxes[value]] == value, crops.shifted(affine, boxes[value])
+                wanted[value], point, mask.repair, labels[boxes[value]] == value, crops.shifted(affine, boxes[value])
             )
             if folder is not None:
                 target = crops.crop_affine(point.body_mm)
@@ -120,7 +123,9 @@ def plan_crops(target: Target, source_number: int, levels: Sequence[str] = DEFAU
         raise InputError(f"--levels {' '.join(unknown)}", f"give `all`, or some of {' '.join(NAMES)}")
     source, receipt = vertebrae_dataset(target.raw, source_number)
     chosen = tuple(sort_cranio_caudal(set(levels)))
-    jobs = [CropsJob(source, row, chosen) for row in read_manifest(source / "manifest.csv")]
+    texts = read_json(source / "dataset.json")
+    rows = [row for row in read_manifest(source / "manifest.csv") if row["image_stored"] and row["mask_stored"]]
+    jobs = [CropsJob(source, texts["labels"], row, chosen) for row in rows]
     identity = {
         "label_set": "vertebra",
         "format": FORMAT,
@@ -129,10 +134,10 @@ def plan_crops(target: Target, source_number: int, levels: Sequence[str] = DEFAU
         "crops_from": source.name,
         "source": receipt["identity"],
     }
-    texts = read_json(source / "dataset.json")
+    kept = {key: texts[key] for key in ("licence", "reference")}
 
     def describe(records: Sequence[Record]) -> dict[str, object]:
         n_training = sum(record.split != "test" for record in records)
-        return dataset_json("vertebra", n_training, name=target.name, **{k: texts[k] for k in ("licence", "reference")})
+        return dataset_json(label_values("vertebra"), n_training, name=target.name, **kept)
 
     return Plan(target, jobs, identity, describe, splits_from=source, sources=[str(source)], unit="crop")

@@ -88,6 +88,12 @@ def _add_data_set_arguments(
     parser.add_argument("--name", help=f"dataset name (default: {', '.join(names)})")
     parser.add_argument("--labels", choices=converter.label_sets, default=converter.label_sets[0], help=labels)
     parser.add_argument(
+        "--declare", nargs="+", default=["all"], metavar="NAME",
+        help="labels that dataset.json declares: `all`; `occurring`, numbered from 1 on (reads all masks twice); or "
+        "names. nnU-Net's mean Dice is nan, and nnUNetv2_find_best_configuration stops, where a declared label occurs "
+        "in no validation scan",
+    )  # fmt: skip
+    parser.add_argument(
         "--images-from",
         type=int,
         metavar="ID",
@@ -140,10 +146,12 @@ def _add_source_arguments(parser: argparse._ArgumentGroup, converter: "Converter
 def _plan_data_set(args: argparse.Namespace) -> "Plan":
     from nnunet_spine.dataset_conversion.case import Choices
     from nnunet_spine.dataset_conversion.convert import Request, plan_conversion
+    from nnunet_spine.dataset_conversion.label_sets import parse_declared
     from nnunet_spine.dataset_conversion.split_names import parse_rules
     from nnunet_spine.dataset_conversion.target import find_target
 
     name = args.name or f"{args.data_set.dataset_name}{_NAME_ENDINGS[args.labels]}"
+    declared = parse_declared(args.declare, args.labels)
     target = find_target(args.raw, args.dataset, name, dry_run=args.dry_run and args.images_from is None)
     if args.images_from is not None:
         from nnunet_spine.dataset_conversion.derive import plan_derived
@@ -156,12 +164,13 @@ def _plan_data_set(args: argparse.Namespace) -> "Plan":
                     f"{option} together with --images-from, which takes over cases and folds",
                     "give it when the vertebrae dataset is converted",
                 )
-        return plan_derived(target, args.images_from, args.labels)
+        return plan_derived(target, args.images_from, args.labels, declared)
     if not args.sources:
         raise InputError("no source folder", "give the folders with the data, or --images-from")
     unset = Choices()
     choices = Choices(
         label_set=args.labels,
+        declared=declared,
         min_volume_mm3=getattr(args, "min_volume", unset.min_volume_mm3),
         min_unlisted_mm3=getattr(args, "min_unlisted", unset.min_unlisted_mm3),
         remove_islands=getattr(args, "remove_islands", unset.remove_islands),

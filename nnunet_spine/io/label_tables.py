@@ -37,15 +37,22 @@ class Label:
     color: tuple[int, int, int]
 
 
-def label_table(kind: str) -> tuple[Label, ...]:
+Kind = str | Mapping[str, int]
+"""One of `KINDS`, or the labels of a dataset.json (name -> value) where they are none of these."""
+
+
+def label_table(kind: Kind) -> tuple[Label, ...]:
     """The labels of a kind of mask, cranio-caudal; the background is not listed.
 
     Args:
-        kind: "nnunet" or "verse" (levels by these ids), "regions", "spine", or "vertebra" (a single one).
+        kind: "nnunet" or "verse" (levels by these ids), "regions", "spine", "vertebra" (a single one), or any names
+            and values.
 
     Raises:
         InputError: another kind.
     """
+    if not isinstance(kind, str):
+        return tuple(Label(value, name, _color(name)) for name, value in kind.items() if value)
     if kind not in KINDS:
         raise InputError(f"label table '{kind}'; expected {', '.join(KINDS)}")
     first = {region: next(level for level in LEVELS if level.region == region) for region in REGION_IDS}
@@ -56,7 +63,15 @@ def label_table(kind: str) -> tuple[Label, ...]:
     return (Label(1, kind, LEVELS[0].color),)
 
 
-def kind_of_dataset(dataset_json: Mapping[str, object]) -> str:
+def _color(name: str) -> tuple[int, int, int]:
+    levels = {level.name: level for level in LEVELS}
+    levels |= {REGION_NAMES[level.region]: level for level in reversed(LEVELS)}
+    if name in levels:
+        return levels[name].color
+    return LEVELS[0].color if name in ("spine", "vertebra") else (128, 128, 128)
+
+
+def kind_of_dataset(dataset_json: Mapping[str, object]) -> Kind:
     """The kind of mask that a dataset.json describes.
 
     Raises:
@@ -66,15 +81,19 @@ def kind_of_dataset(dataset_json: Mapping[str, object]) -> str:
     for label_set, kind in kinds.items():
         if dataset_json.get("labels") == dataset_labels(label_set):
             return kind
+    labels = dataset_json.get("labels")
+    known = {level.name for level in LEVELS} | set(REGION_NAMES.values()) | {"background", "spine", "ignore"}
+    if isinstance(labels, dict) and set(labels) <= known and all(type(value) is int for value in labels.values()):
+        return labels
     raise InputError("labels that are not those of a dataset of ours", f"name them with --kind ({', '.join(KINDS)})")
 
 
-def write_mask(path: str | Path, array: np.ndarray, affine: np.ndarray, kind: str) -> None:
+def write_mask(path: str | Path, array: np.ndarray, affine: np.ndarray, kind: Kind) -> None:
     """Write a mask as NIfTI with its label table inside; otherwise as `files.write_nifti`."""
     write_nifti(path, array, affine, extensions=(_extension(kind),))
 
 
-def embed(path: str | Path, kind: str) -> bool:
+def embed(path: str | Path, kind: Kind) -> bool:
     """Put the label table into a mask that is there already, atomically; voxels stay as they are stored.
 
     A label table that it has is replaced; other header extensions stay. A missing qform is added (`complete_qform`).
@@ -124,7 +143,7 @@ def embedded_labels(path: str | Path) -> dict[int, str] | None:
     return None
 
 
-def write_sidecars(folder: str | Path, kind: str) -> tuple[str, ...]:
+def write_sidecars(folder: str | Path, kind: Kind) -> tuple[str, ...]:
     """Write the three tables for viewers and scripts into a folder of masks.
 
     Returns:
@@ -145,7 +164,7 @@ def write_sidecars(folder: str | Path, kind: str) -> tuple[str, ...]:
 class Tagged:
     """What `write_label_tables` did: the kind of table, the masks that have it, and how many were written for it."""
 
-    kind: str
+    kind: Kind
     masks: tuple[Path, ...]
     written: int
 
@@ -179,7 +198,7 @@ def write_label_tables(place: str | Path, kind: str | None = None) -> Tagged:
     return Tagged(kind, tuple(masks), written)
 
 
-def _extension(kind: str) -> nib.nifti1.Nifti1Extension:
+def _extension(kind: Kind) -> nib.nifti1.Nifti1Extension:
     root = ET.Element("CaretExtension")
     volume = ET.SubElement(root, "VolumeInformation", Index="0")
     table = ET.SubElement(volume, "LabelTable")
@@ -201,22 +220,26 @@ def _content(extension: nib.nifti1.Nifti1Extension) -> bytes:
     return content.rstrip(b"\0 ") if isinstance(content, bytes) else b""
 
 
-def _require_values(info: VolumeInfo, kind: str) -> None:
+def _require_values(info: VolumeInfo, kind: Kind) -> None:
     largest = int(read_mask(info.path).labels.max(initial=0))
     most = max(label.value for label in label_table(kind))
     if largest > most:
         other = "verse" if kind == "nnunet" else "nnunet"
         raise InputError(
-            f"value {largest}; the table '{kind}' ends at {most}",
+            f"value {largest}; the table '{_name(kind)}' ends at {most}",
             f"choose another table, e.g. --kind {other}",
             info.path,
         )
 
 
-def _json(table: tuple[Label, ...], kind: str) -> str:
+def _name(kind: Kind) -> str:
+    return kind if isinstance(kind, str) else "dataset.json"
+
+
+def _json(table: tuple[Label, ...], kind: Kind) -> str:
     rows = [{"value": label.value, "name": label.name, "rgb": list(label.color)} for label in table]
     lines = ",\n".join(f"    {json.dumps(row)}" for row in rows)
-    return f'{{\n  "kind": "{kind}",\n  "labels": [\n{lines}\n  ]\n}}\n'
+    return f'{{\n  "kind": "{_name(kind)}",\n  "labels": [\n{lines}\n  ]\n}}\n'
 
 
 def _itksnap(table: tuple[Label, ...]) -> str:
