@@ -22,6 +22,7 @@ from nnunetv2.utilities.json_export import recursive_fix_for_json_export
 from nnunet_spine.errors import InputError
 from nnunet_spine.io.environment import check_plans_name, nnunet_folder, raw_dataset
 from nnunet_spine.io.files import read_json
+from nnunet_spine.training.memory import PLANNED_GB
 from nnunet_spine.training.networks import network_from_plans
 from nnunet_spine.training.readers import REORIENTING_READERS
 from nnunet_spine.training.settings import Network
@@ -133,6 +134,7 @@ class SpinePlanner(ExperimentPlanner):
         Raises:
             InputError: they were; training would read them as if they were these plans' data.
         """
+        plans[PLANNED_GB] = self.UNet_vram_target_GB
         recursive_fix_for_json_export(plans)
         new = json.loads(json.dumps(plans))  # as it will be read back: lists for tuples
         folder = nnunet_folder("nnUNet_preprocessed") / self.dataset_name

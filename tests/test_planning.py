@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,8 @@ from nnunet_spine import cli
 from nnunet_spine.errors import InputError
 from nnunet_spine.io.files import read_json, write_json
 from nnunet_spine.planning import PlanOptions, configured_planner, plan_dataset
-from nnunet_spine.trainers import TRAINERS, ConvLSTMTrainer, get_trainer
+from nnunet_spine.trainers import TRAINERS, ConvLSTMTrainer, get_recipe, get_trainer
+from nnunet_spine.training.memory import REFERENCE_ELEMENTS, REFERENCE_GB, memory_remark
 
 OURS = PlanOptions(network=ConvLSTMTrainer.settings.network)
 
@@ -127,6 +130,29 @@ def test_every_trainer_follows_stock_plans(planned, trainer, configuration):
         changed = {name for name, value in network.state_dict().items() if value.shape != more_labels[name].shape}
         assert changed and all(".seg_layers." in name for name in changed)  # else nnU-Net's fine-tuning refuses
         assert tuple(finest.shape[2:]) == tuple(manager.get_configuration(configuration).patch_size)
+
+
+def remark(recipe: str, plans: dict, configuration: str) -> str | None:
+    return memory_remark(get_recipe(recipe), plans, configuration, (1, 4))
+
+
+def test_the_estimate_of_memory_is_the_planners(planned):
+    planner = planner_for(PlanOptions())
+    assert planner.UNet_reference_val_corresp_GB == REFERENCE_GB
+    assert planner.UNet_reference_val_2d * planner.UNet_reference_val_corresp_bs_2d == REFERENCE_ELEMENTS[2]
+    assert planner.UNet_reference_val_3d * planner.UNet_reference_val_corresp_bs_3d == REFERENCE_ELEMENTS[3]
+
+
+@pytest.mark.parametrize("configuration", ["2d", "3d_fullres"])
+def test_a_step_that_takes_more_than_the_plans_were_made_for_is_announced_with_what_fits(planned, configuration):
+    stock, _ = plan_experiment_dataset(5)
+    assert remark("SpineTrainer", stock, configuration) is None
+    said = remark("ConvLSTMTrainer", stock, configuration)
+    assert "by nnU-Net's estimate; the plans were made for" in said
+    option = re.search(r"the option (\w+) \(", said).group(1)
+    assert remark(f"ConvLSTMTrainer_{option}", stock, configuration) is None
+    gigabytes = float(re.search(r"plan -d 5 -tr ConvLSTMTrainer --gpu-memory (\d+\.\d)", said).group(1))
+    assert remark("ConvLSTMTrainer", plan(OURS, gigabytes), configuration) is None
 
 
 def test_whole_volume_shows_the_largest_scan_in_one_patch(planned, capsys):

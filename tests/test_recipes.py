@@ -12,7 +12,7 @@ from nnunet_spine.losses import LOSS_NAMES
 from nnunet_spine.trainers import TRAINERS, ConvLSTMTrainer, get_recipe, get_trainer
 from nnunet_spine.training.declaration import Declaration, Given
 from nnunet_spine.training.options import choice, flag, integer, number
-from nnunet_spine.training.recipes import options_of, parse_recipe, words_of
+from nnunet_spine.training.recipes import options_of, parse_recipe, shortest, words_of
 from nnunet_spine.training.settings import Augmentation, Loss, Settings
 
 
@@ -136,6 +136,13 @@ def test_an_option_that_would_be_ignored_is_refused_with_the_reason(name, messag
 
 def test_options_that_say_what_holds_anyway_are_known():
     assert get_recipe("ConvLSTMTrainer_paper_50epochs_Adam_skips2").repetitions() == ("50epochs", "Adam")
+
+
+def test_the_shortest_name_sets_the_same():
+    recipe = get_recipe("SpineTrainer_adversarial_SGD_100epochs_poly")
+    assert shortest(recipe) == "SpineTrainer_fgsm_100epochs"
+    assert get_recipe(shortest(recipe)).settings == recipe.settings
+    assert shortest(get_recipe("ConvLSTMTrainer_50epochs_paper_skips2")) == "ConvLSTMTrainer_paper_skips2"
 
 
 def test_a_foreign_name_is_simply_not_there():

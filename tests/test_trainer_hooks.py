@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from nnunet_spine.errors import InputError
 from nnunet_spine.io.files import read_json, write_json
 from nnunet_spine.trainers import get_trainer
 from nnunet_spine.training.base import ADDED
+from nnunet_spine.training.validation import validate_in_shares
 
 CPU = torch.device("cpu")
 SHORT = "1epochs_2iters_1valiters"
@@ -106,6 +108,16 @@ def test_a_checkpoint_is_written_once_and_whole_or_not_at_all(monkeypatch):
     assert file.read_bytes() == before
 
 
+def test_before_training_it_says_that_a_step_takes_more_memory_than_planned(monkeypatch):
+    trainer = make(f"ConvLSTMTrainer_bi_{SHORT}")
+    monkeypatch.setattr(trainer, "device", SimpleNamespace(type="cuda"))
+    monkeypatch.setattr(nnUNetTrainer, "initialize", lambda self: None)
+    trainer.network, trainer.num_input_channels = torch.nn.Identity(), 1
+    trainer.plans_manager.plans["gpu_memory_gb"] = 1e-3
+    trainer.initialize()
+    assert "memory: a step takes about" in Path(trainer.log_file).read_text()
+
+
 @pytest.mark.parametrize("fold", [1, 4, -1])
 def test_a_fold_that_the_split_does_not_define_is_refused(fold):
     trainer = make(f"SpineTrainer_{SHORT}", fold=fold)
@@ -134,12 +146,36 @@ def test_plans_without_preprocessed_cases_say_what_to_run(boxes):
 
 
 def test_a_name_too_long_for_a_folder_is_refused_before_anything_is_made(boxes):
-    words = "DiceFocalTversky_skips2_bi_hidden25_dense3_checkpointing_AdamW_lr1e-3_constant_100epochs_50iters_5valiters"
+    words = "SGD_DiceFocalTversky_skips2_bi_hidden25_dense3_checkpointing_lr1e-3_constant_100epochs_50iters_5valiters"
     recipe = f"ConvLSTMTrainer_{words}_save5_batch4_seed12345_nods_adversarial_eps0p05_nocompile_noaug"
     made = get_trainer(recipe)
-    plans = {"plans_name": "P" * 60, "continue_training": False}
-    with pytest.raises(InputError, match=r"name of 2\d\d bytes; file systems allow 255"):
-        made(plans, "3d_fullres", 0, {}, CPU)
+    same = "Write ConvLSTMTrainer_DiceFocalTversky_skips2_.*_fgsm_.*, which is the same"
+    for length, cure in ((60, same), (99, "Leave out")):
+        with pytest.raises(InputError, match=rf"name of 2\d\d bytes; file systems allow 255\. {cure}"):
+            made({"plans_name": "P" * length, "continue_training": False}, "3d_fullres", 0, {}, CPU)
+
+
+def test_processes_share_the_final_validation(monkeypatch):
+    """Each takes every second case and learns the scores of the others."""
+    lines, scored = [], []
+    trainer = SimpleNamespace(
+        network=torch.nn.Identity(),
+        do_split=lambda: ([], ["a", "b", "c"]),
+        is_ddp=True,
+        print_to_log_file=lines.append,
+        logger=SimpleNamespace(log_summary=lambda key, value: lines.append((key, value))),
+    )
+
+    def all_gather_object(shares, mine):
+        shares[:] = [{"a": 1.0, "c": 0.5}, mine]
+
+    monkeypatch.setattr("torch.distributed.get_rank", lambda: 1)
+    monkeypatch.setattr("torch.distributed.get_world_size", lambda: 2)
+    monkeypatch.setattr("torch.distributed.all_gather_object", all_gather_object)
+    scores = validate_in_shares(trainer, lambda case: scored.append(case) or 0.0)
+    assert scored == ["b"]
+    assert scores == {"a": 1.0, "b": 0.0, "c": 0.5}
+    assert ("final_val/foreground_dice", 0.5) in lines
 
 
 def trained(seed: str, workers: int, monkeypatch) -> dict[str, torch.Tensor]:

@@ -57,6 +57,7 @@ def get_trainer(name: str) -> "type[BaseTrainer]":
         {
             "__module__": __name__,
             "__doc__": f"{declaration.summary}. {declaration.description}".strip(),
+            "recipe": recipe,
             "declaration": declaration,
             "settings": recipe.settings,
         },

@@ -71,4 +71,5 @@ TRAINER = Declaration(
         ),
     ),
     idle=_idle,
+    lighter=("checkpointing", "skips3", "skips2", "skips1"),
 )

@@ -58,5 +58,6 @@ TRAINER = Declaration(
             "recompute backbone and pyramid in the backward pass: less memory, more time",
         ),
     ),
+    lighter=("checkpointing",),
     refuses=(Refusal("network.deep_supervision", "its network has one output"),),
 )

@@ -27,9 +27,9 @@ def run(args: argparse.Namespace) -> int:
     options = DemoOptions(**chosen)
     if options.cases < 5 or options.epochs < 1 or options.iterations < 1:
         raise InputError("the demo needs at least 5 phantoms, 1 epoch and 1 iteration")
-    from nnunet_spine.trainers import get_trainer
+    from nnunet_spine.trainers import get_recipe
 
-    get_trainer(options.recipe)  # a wrong name should not wait until the training
+    get_recipe(options.recipe)  # a wrong name should not wait until the training
     try:
         run_demo(
             args.output, options, device=args.device or _device(), processes=max(1, args.processes), quiet=args.quiet

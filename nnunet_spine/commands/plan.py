@@ -8,10 +8,11 @@ from nnunet_spine.errors import InputError
 from nnunet_spine.io.environment import check_plans_name, nnunet_folder, nnunet_processes, raw_dataset
 from nnunet_spine.jobs import usable_cores
 from nnunet_spine.trainers import get_recipe
+from nnunet_spine.training.preconditions import DEFAULT_PLANS, check_folder_name
+from nnunet_spine.training.recipes import shortest
 
 HELP = "plan a converted dataset for nnU-Net: spacing, sagittal slices, memory of our networks"
 
-DEFAULT_PLANS = "nnUNetSpinePlans"
 CPU_VOXELS_PER_STEP = 1_000_000
 
 
@@ -63,6 +64,7 @@ def run(args: argparse.Namespace) -> None:
     raw_dataset(args.dataset)
     nnunet_folder("nnUNet_preprocessed")
     recipe = get_recipe(args.trainer)
+    check_folder_name(recipe.name, args.plans_name, recipe.trainer.recommended, shortest(recipe))
     from nnunet_spine.planning import CPU_MEMORY_GB, CPU_SPACING_MM, WHOLE_VOLUME_PATCH, PlanOptions, plan_dataset
 
     options = PlanOptions(

@@ -10,7 +10,8 @@ from nnunet_spine.trainers import TRAINERS, get_recipe
 from nnunet_spine.training.common_options import COMMON_OPTIONS
 from nnunet_spine.training.declaration import Declaration
 from nnunet_spine.training.options import Option
-from nnunet_spine.training.recipes import Recipe, options_of, words_of
+from nnunet_spine.training.preconditions import DEFAULT_PLANS, check_folder_name
+from nnunet_spine.training.recipes import Recipe, options_of, shortest, words_of
 from nnunet_spine.training.settings import Settings
 
 HELP = "list the trainers and the options their names can carry; check a name and show what it sets"
@@ -35,6 +36,7 @@ def run(args: argparse.Namespace) -> None:
         _print_json([_describe(trainer) for trainer in TRAINERS.values()]) if args.json else _print_all()
         return
     recipe = get_recipe(args.name)
+    check_folder_name(recipe.name, DEFAULT_PLANS, recipe.trainer.recommended, shortest(recipe))
     if args.json:
         settings = {s.address: {"value": s.value, "from": s.origin} for s in settings_of(recipe)}
         _print_json(

@@ -30,6 +30,8 @@ from nnunet_spine.losses import LossContext
 from nnunet_spine.training import preconditions
 from nnunet_spine.training.class_weights import weights_of_training_cases
 from nnunet_spine.training.declaration import Declaration
+from nnunet_spine.training.memory import remark_on
+from nnunet_spine.training.recipes import Recipe, shortest
 from nnunet_spine.training.settings import Settings
 from nnunet_spine.training.status import status
 from nnunet_spine.training.validation import validate_in_shares
@@ -44,10 +46,12 @@ class BaseTrainer(nnUNetTrainer):
     `case_validation`, `state_to_save` and `restore_state`.
 
     Attributes:
+        recipe: the name of the class, read.
         declaration: what the trainer is.
         settings: what this recipe of it does.
     """
 
+    recipe: ClassVar[Recipe]
     declaration: ClassVar[Declaration]
     settings: ClassVar[Settings] = Settings()
 
@@ -59,7 +63,7 @@ class BaseTrainer(nnUNetTrainer):
         dataset_json: dict,
         device: torch.device = torch.device("cuda"),  # noqa: B008 - nnU-Net's signature
     ):
-        preconditions.check_folder_name(type(self).__name__, plans["plans_name"], configuration)
+        preconditions.check_folder_name(type(self).__name__, plans["plans_name"], configuration, shortest(self.recipe))
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.settings.optimisation.apply(self)
         # A network of two stages has a single output; nnU-Net's weights for one output would be 0/0.
@@ -77,6 +81,8 @@ class BaseTrainer(nnUNetTrainer):
         super().initialize()
         lines = (f"{key}: {value}" for key, value in status(self, self.declaration, self.settings).items())
         self.print_to_log_file("\n".join(lines), add_timestamp=False)
+        if self.device.type != "cpu" and (remark := remark_on(self, self.recipe)):
+            self.print_to_log_file(remark)
 
     # -- what a trainer with a behaviour of its own may override -------------------------------------------------------
 

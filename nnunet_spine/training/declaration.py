@@ -67,6 +67,7 @@ class Declaration:
         refuses: settings that recipes cannot change.
         idle: addresses of the trainer's own settings without effect beside the others, each with the reason.
         checks: what must hold for the settings of a recipe; each returns the error, or None.
+        lighter: options that save memory, from the least loss; one of them is named where a step does not fit.
         supports_regions, supports_ignore_label: whether data sets with these can be trained; else they are refused.
         own_loss: name of the loss if the trainer makes it itself.
         predictor: command that predicts, where the output is no label map, so that nnUNetv2_predict does not apply.
@@ -85,6 +86,7 @@ class Declaration:
     refuses: tuple[Refusal, ...] = ()
     idle: Idle = nothing_idle
     checks: tuple[Check, ...] = ()
+    lighter: tuple[str, ...] = ()
     supports_regions: bool = True
     supports_ignore_label: bool = True
     own_loss: str | None = None

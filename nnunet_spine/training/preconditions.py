@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 MAX_NAME_BYTES = 255
 """Longest name of a file or folder on common file systems."""
 
+DEFAULT_PLANS = "nnUNetSpinePlans"
+"""Name of the plans that `nnunet-spine plan` writes unless told otherwise."""
+
 NNUNET_FOLDS = 5
 
 
@@ -22,20 +25,28 @@ def folder_name(recipe: str, plans: str, configuration: str) -> str:
     return f"{recipe}__{plans}__{configuration}"
 
 
-def check_folder_name(recipe: str, plans: str, configuration: str) -> None:
+def check_folder_name(recipe: str, plans: str, configuration: str, shorter: str | None = None) -> None:
     """Refuse a recipe whose folder could not be made.
+
+    Args:
+        shorter: another name for the same settings.
 
     Raises:
         InputError: the name is too long.
     """
-    n_bytes = len(folder_name(recipe, plans, configuration).encode())
-    if n_bytes > MAX_NAME_BYTES:
-        raise InputError(
-            f"the model's folder '{recipe}__{plans}__{configuration}' would have a name of {n_bytes} bytes; file "
-            f"systems allow {MAX_NAME_BYTES}",
-            f"leave out options worth {n_bytes - MAX_NAME_BYTES} characters; `nnunet-spine trainers RECIPE` names "
-            "those that repeat what holds anyway; or give the plans a shorter name",
-        )
+    name = folder_name(recipe, plans, configuration)
+    too_many = len(name.encode()) - MAX_NAME_BYTES
+    if too_many <= 0:
+        return
+    if shorter and len(recipe) - len(shorter) >= too_many:
+        cure = f"write {shorter}, which is the same"
+    else:
+        cure = f"leave out options of {too_many} characters, or give the plans a shorter name"
+    raise InputError(
+        f"the model's folder '{name}' would have a name of {MAX_NAME_BYTES + too_many} bytes; file systems allow "
+        f"{MAX_NAME_BYTES}",
+        cure,
+    )
 
 
 def check_labels(declaration: "Declaration", recipe: str, labels: Any) -> None:

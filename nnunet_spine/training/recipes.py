@@ -62,6 +62,18 @@ class Recipe:
         return tuple(word for word in self.words if self.settings_without(word) == self.settings)
 
 
+def shortest(recipe: Recipe) -> str:
+    """A name for the same settings without what it repeats, in the shortest words there are."""
+    repeated = recipe.repetitions()
+    words = [recipe.preset] if recipe.preset != "nnunet" else []
+    options = options_of(recipe.trainer)
+    for word, values in recipe.words.items():
+        if word not in repeated:
+            same = [e for o in options for e in o.examples if e != recipe.preset and o.values(e) == values]
+            words.append(min([word, *same], key=len))
+    return "_".join([recipe.trainer.name, *words])
+
+
 def options_of(trainer: Declaration) -> tuple[Option, ...]:
     """All options that a trainer takes."""
     help_ = "nnU-Net's training, or the publication's" if len(trainer.presets) > 1 else "nnU-Net's training"

@@ -42,12 +42,14 @@ class Network:
         outputs: int,
         *,
         deep_supervision: bool = False,
+        initialise: bool = True,
     ) -> "nn.Module":
         """The network with the plans' topology, or with its own if the class fixes it (`plans_arguments`).
 
         Args:
             inputs, outputs: channels.
             deep_supervision: whether this network, for training, has the outputs at coarser levels.
+            initialise: apply the network's own initialisation.
 
         Raises:
             InputError: the plans lack what the network needs, or the options do not fit them.
@@ -68,6 +70,7 @@ class Network:
                 {**self.options, **{name: pydoc.locate(of)(plans) for name, of in self.from_plans.items()}},
                 inputs,
                 outputs,
+                initialise=initialise,
                 deep_supervision=deep_supervision,
             )
         except InputError:
