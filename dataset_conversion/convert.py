@@ -7,14 +7,14 @@ from pathlib import Path
 from nnunet_spine import __version__
 from nnunet_spine.dataset_conversion.case import Choices, Converter, Problem, Scan
 from nnunet_spine.dataset_conversion.corrections import Correction, read_corrections
-from nnunet_spine.dataset_conversion.coverage import coverage_lines, labels_of, occurring
+from nnunet_spine.dataset_conversion.coverage import coverage_lines, labels_of, names_in, occurring
 from nnunet_spine.dataset_conversion.dataset_json import dataset_json
 from nnunet_spine.dataset_conversion.fingerprint import digest, plain
 from nnunet_spine.dataset_conversion.label_sets import OCCURRING
 from nnunet_spine.dataset_conversion.manifest import manifest_text, problem_lines, read_manifest, report_lines
 from nnunet_spine.dataset_conversion.prepare import FORMAT, Job, Record
 from nnunet_spine.dataset_conversion.split_names import SplitRules, assign_splits, patients_in_several_splits
-from nnunet_spine.dataset_conversion.splits import folds_of_parts, splits_for
+from nnunet_spine.dataset_conversion.splits import Fold, folds_of_parts, splits_for
 from nnunet_spine.dataset_conversion.target import RECEIPT, Target, is_finished
 from nnunet_spine.dataset_conversion.writer import (
     CaseJob,
@@ -63,6 +63,7 @@ class Plan:
         folds: "official" or a number.
         splits_from: dataset folder whose splits_final.json is taken over instead; the cases made from one of its cases
             (`scan` in the manifest) stand for that.
+        splits: folds of the cases of that dataset that go before its file, and a sentence on them.
         unit: what a case is, for the report.
         problems, remarks: of the generator.
         sources: where the data come from, for the receipt.
@@ -75,6 +76,7 @@ class Plan:
     describe: Callable[[Sequence[Record]], dict[str, object]]
     folds: str = "official"
     splits_from: Path | None = None
+    splits: tuple[Sequence[Fold], str] | None = None
     problems: Sequence[Problem] = ()
     remarks: Sequence[str] = ()
     sources: Sequence[str] = ()
@@ -241,9 +243,9 @@ def _folds(plan: Plan, records: Sequence[Record]) -> tuple[list[dict[str, list[s
             raise InputError("no training case", "check the sources, or say which scans are with --split")
         return [], "no masks, so no training cases: for prediction and evaluation only"
     if plan.splits_from is None:
-        return splits_for(training, plan.folds)
+        return splits_for(training, plan.folds, {record.case: names_in(record) for record in records})
     path = plan.splits_from / "splits_final.json"
-    folds = read_json(path) if path.is_file() else []
+    folds, sentence = plan.splits or (read_json(path) if path.is_file() else [], f"folds as in {plan.splits_from.name}")
     parts: dict[str, list[str]] = {}
     for record in records:
         parts.setdefault(record.row.get("scan", record.case), []).append(record.case)
@@ -252,7 +254,7 @@ def _folds(plan: Plan, records: Sequence[Record]) -> tuple[list[dict[str, list[s
         for side, name in (("train", "training"), ("val", "validation")):
             if not fold[side]:
                 raise InputError(f"fold {number} would have no {name} {plan.unit}", "choose more levels", path)
-    return folds, f"folds as in {plan.splits_from.name}"
+    return folds, sentence
 
 
 def _write_top_level(

@@ -126,7 +126,7 @@ def is_finished(target: Target, identity: Mapping[str, object]) -> bool:
     return True
 
 
-ADDED_LATER = {"min_unlisted_mm3": 2000.0, "declared": []}
+ADDED_LATER = {"min_unlisted_mm3": 2000.0, "declared": [], "folds": "source"}
 """What datasets converted before an option existed were made with; their other new keys do not count."""
 
 

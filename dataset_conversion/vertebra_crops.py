@@ -19,6 +19,7 @@ from nnunet_spine.dataset_conversion.dataset_json import dataset_json
 from nnunet_spine.dataset_conversion.label_sets import label_values
 from nnunet_spine.dataset_conversion.manifest import read_manifest
 from nnunet_spine.dataset_conversion.prepare import FORMAT, Record
+from nnunet_spine.dataset_conversion.splits import PRESETS, Fold, splits_for
 from nnunet_spine.dataset_conversion.target import Target, vertebrae_dataset
 from nnunet_spine.errors import InputError
 from nnunet_spine.io.files import read_json, read_nifti, write_nifti
@@ -113,11 +114,17 @@ class CropsJob:
         return Record(case, self.row["patient"], self.row["split"], row, files)
 
 
-def plan_crops(target: Target, source_number: int, levels: Sequence[str] = DEFAULT_LEVELS) -> Plan:
+def plan_crops(
+    target: Target, source_number: int, levels: Sequence[str] = DEFAULT_LEVELS, folds: str = "source"
+) -> Plan:
     """Plan the single-vertebra dataset of a finished vertebrae dataset; the crops of a scan follow its fold.
 
+    Args:
+        levels: names of those to crop.
+        folds: "source" for those of the vertebrae dataset, or one of `splits.PRESETS`: then only its scans are cropped.
+
     Raises:
-        InputError: no such vertebrae dataset, or unknown levels.
+        InputError: no such vertebrae dataset, unknown levels or folds, or too few scans for a preset.
     """
     if unknown := [name for name in levels if name not in BY_NAME]:
         raise InputError(f"--levels {' '.join(unknown)}", f"give `all`, or some of {' '.join(NAMES)}")
@@ -125,6 +132,11 @@ def plan_crops(target: Target, source_number: int, levels: Sequence[str] = DEFAU
     chosen = tuple(sort_cranio_caudal(set(levels)))
     texts = read_json(source / "dataset.json")
     rows = [row for row in read_manifest(source / "manifest.csv") if row["image_stored"] and row["mask_stored"]]
+    splits = None
+    if folds != "source":
+        splits = _preset(folds, [row for row in rows if row["split"] != "test"])
+        chosen_scans = {case for side in splits[0][0].values() for case in side}
+        rows = [row for row in rows if row["case"] in chosen_scans]
     jobs = [CropsJob(source, texts["labels"], row, chosen) for row in rows]
     identity = {
         "label_set": "vertebra",
@@ -132,6 +144,7 @@ def plan_crops(target: Target, source_number: int, levels: Sequence[str] = DEFAU
         "levels": list(chosen),
         "crop_shape": list(crops.CROP_SHAPE),
         "crops_from": source.name,
+        "folds": folds,
         "source": receipt["identity"],
     }
     kept = {key: texts[key] for key in ("licence", "reference")}
@@ -140,4 +153,11 @@ def plan_crops(target: Target, source_number: int, levels: Sequence[str] = DEFAU
         n_training = sum(record.split != "test" for record in records)
         return dataset_json(label_values("vertebra"), n_training, name=target.name, **kept)
 
-    return Plan(target, jobs, identity, describe, splits_from=source, sources=[str(source)], unit="crop")
+    return Plan(target, jobs, identity, describe, splits_from=source, splits=splits, sources=[str(source)], unit="crop")
+
+
+def _preset(name: str, rows: Sequence[Mapping[str, str]]) -> tuple[list[Fold], str]:
+    if name not in PRESETS:
+        raise InputError(f"--folds {name}", f"give `source`, or {', '.join(PRESETS)}")
+    levels = {row["case"]: row["labels_after"].split() for row in rows}
+    return splits_for({row["case"]: (row["patient"], row["split"]) for row in rows}, name, levels)

@@ -1,5 +1,6 @@
 """Killed at any moment and run again, the dataset is the same; a finished one is never touched."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -140,6 +141,57 @@ def test_other_sources_do_not_overwrite_a_finished_dataset(tmp_path):
     subject(tmp_path / "v" / "training", "b")
     with pytest.raises(InputError, match="source_files"):
         run_convert(*argv)
+
+
+def test_a_dataset_of_an_earlier_version_is_recognised(tmp_path, capsys):
+    """Receipts of format 2 knew fewer choices, and sources by name and size only; they must stay what they are."""
+    image, mask = subject(tmp_path / "v" / "training", "a")
+    centroids = mask.with_name("sub-a_seg-subreg_ctd.json")
+    argv = ("verse", tmp_path / "v", "-d", "710", "-o", tmp_path / "raw")
+    regions = ("verse", "-d", "711", "-o", tmp_path / "raw", "--labels", "regions", "--images-from", "710")
+    crops = ("vertebra-crops", "-d", "710", "-t", "720", "-o", tmp_path / "raw")
+    for command in (argv, regions, crops):
+        run_convert(*command)
+    sizes = " ".join(f"{path.name}:{path.stat().st_size}" for path in (image, mask, centroids))
+    lines = [f"a a training {sizes}"]
+    old = {
+        "converter": "verse", "format": 2, "label_set": "vertebrae", "min_volume_mm3": 100.0, "remove_islands": False,
+        "drop_labels": [], "resample": False, "folds": "official", "corrections": "",
+        "source_files": hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16],
+    }  # fmt: skip
+    shape = [96, 112, 64]
+    of_crops = {
+        "levels": ["L2", "L3", "L4", "L5"],
+        "crop_shape": shape,
+        "crops_from": "Dataset710_VerSe",
+        "source": old,
+    }
+    identities = {
+        "Dataset710_VerSe": old,
+        "Dataset711_VerSeRegions": {
+            "label_set": "regions", "format": 2, "images_from": "Dataset710_VerSe", "source": old,
+        },
+        "Dataset720_VertebraCrops": {"label_set": "vertebra", "format": 2, **of_crops},
+    }  # fmt: skip
+    for name, identity in identities.items():
+        path = tmp_path / "raw" / name / "conversion.json"
+        receipt = json.loads(path.read_text())
+        receipt = {key: receipt[key] for key in ("sources", "left_out", "files")}
+        path.write_text(json.dumps({"program": "nnunet-spine 0.1.0", "identity": identity, **receipt}))
+    before = digests(tmp_path, times=True)
+    capsys.readouterr()
+    for command in (argv, regions, crops):
+        run_convert(*command)
+        assert "is complete, nothing to do" in capsys.readouterr().out
+    with pytest.raises(InputError, match="differs in: folds"):
+        run_convert(*argv, "--folds", "2")
+    with pytest.raises(InputError, match="differs in: min_unlisted_mm3"):
+        run_convert(*argv, "--min-unlisted", "5")
+    subject(tmp_path / "v" / "training", "b")
+    with pytest.raises(InputError, match="differs in: source_files"):
+        run_convert(*argv)
+    after = {name: value for name, value in digests(tmp_path, times=True).items() if name.startswith("raw")}
+    assert after == {name: value for name, value in before.items() if name.startswith("raw")}
 
 
 def test_damaged_finished_dataset_is_reported(tmp_path):

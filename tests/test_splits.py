@@ -2,7 +2,7 @@
 
 import pytest
 
-from nnunet_spine.dataset_conversion.splits import official_split, patient_folds, splits_for
+from nnunet_spine.dataset_conversion.splits import PRESETS, official_split, patient_folds, preset_split, splits_for
 from nnunet_spine.errors import InputError
 
 
@@ -39,3 +39,29 @@ def test_choices():
 def test_impossible_numbers(folds):
     with pytest.raises(InputError, match="folds"):
         splits_for({"a": ("p", "training"), "b": ("q", "training"), "c": ("r", "training")}, folds)
+
+
+LEVELS = {f"s{i:02d}": ["L1", "L2", "L3", "L4", "L5"] for i in range(20)}
+
+
+class TestMitaPreset:
+    def test_nine_and_two_scans_of_different_patients(self):
+        patients = {case: f"p{int(case[1:]) // 2 if case < 's12' else case}" for case in LEVELS}  # 14 patients
+        fold = preset_split(PRESETS["mita"], patients, LEVELS)
+        assert (len(fold["train"]), len(fold["val"])) == (9, 2)
+        assert len({patients[case] for side in fold.values() for case in side}) == 11
+        backwards = preset_split(PRESETS["mita"], dict(reversed(patients.items())), LEVELS)
+        assert backwards == fold
+
+    def test_scans_without_all_levels_are_in_no_part(self):
+        levels = {case: names[: 3 if case < "s09" else 5] for case, names in LEVELS.items()}
+        fold = preset_split(PRESETS["mita"], {case: case for case in levels}, levels)
+        assert sorted(fold["train"] + fold["val"]) == [f"s{i:02d}" for i in range(9, 20)]
+        del levels["s19"]
+        with pytest.raises(InputError, match="10 scans of different patients show L2, L3, L4, L5; the preset needs 11"):
+            preset_split(PRESETS["mita"], {case: case for case in levels}, levels)
+
+    def test_sentence(self):
+        splits, sentence = splits_for({case: (case, "training") for case in LEVELS}, "mita", LEVELS)
+        assert len(splits) == 1
+        assert "9 for training and 2 for testing; 9 scans in no part" in sentence

@@ -239,3 +239,17 @@ def test_crops_of_crops_are_refused(raw):
     run_convert("vertebra-crops", "-d", "710", "-t", "720")
     with pytest.raises(InputError, match=r"not a vertebrae dataset\. Give the number of one"):
         run_convert("vertebra-crops", "-d", "720", "-t", "721")
+
+
+def test_preset_of_mita_crops_its_eleven_scans(tmp_path, nnunet_folders):
+    for i in range(12):
+        subject(tmp_path / "v" / ("test" if i == 11 else "training"), f"s{i:02d}", labels=(21, 22, 23, 24), seed=i)
+    run_convert("verse", tmp_path / "v", "-d", "710", "--folds", "mita", "--quiet")
+    run_convert("vertebra-crops", "-d", "710", "-t", "720", "--folds", "mita", "--quiet")
+    scans = read_json(nnunet_folders["nnUNet_raw"] / "Dataset710_VerSe" / "splits_final.json")
+    crops = read_json(nnunet_folders["nnUNet_raw"] / "Dataset720_VertebraCrops" / "splits_final.json")
+    assert [(len(fold["train"]), len(fold["val"])) for fold in (*scans, *crops)] == [(9, 2), (36, 8)]
+    assert {case.rsplit("_", 1)[0] for case in crops[0]["val"]} == set(scans[0]["val"])
+    assert not (nnunet_folders["nnUNet_raw"] / "Dataset720_VertebraCrops" / "imagesTs").exists()
+    with pytest.raises(InputError, match="--folds leave-one-out"):
+        run_convert("vertebra-crops", "-d", "710", "-t", "721", "--folds", "leave-one-out")

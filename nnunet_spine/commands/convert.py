@@ -64,6 +64,11 @@ def _add_crop_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-t", "--target", type=int, required=True, metavar="ID", help="number of the new dataset")
     parser.add_argument("--levels", nargs="+", metavar="LEVEL", help="names of levels, or `all` (default: L2 L3 L4 L5)")
+    parser.add_argument(
+        "--folds", default="source", metavar="FOLDS",
+        help="`source`: those of the vertebrae dataset; `mita`: crops of 11 scans with L2 to L5, 9 for training and 2 "
+        "to validate [Mita et al.]",
+    )  # fmt: skip
     parser.add_argument("--name", default="VertebraCrops", help="dataset name")
     _add_common_arguments(parser)
 
@@ -112,7 +117,11 @@ def _add_data_set_arguments(
 
 
 def _add_source_arguments(parser: argparse._ArgumentGroup, converter: "Converter") -> Iterable[argparse.Action]:
-    yield parser.add_argument("--folds", default="official", metavar="N", help="`official`, or N grouped by patient")
+    yield parser.add_argument(
+        "--folds", default="official", metavar="FOLDS",
+        help="`official`: the data set's own, as fold 0; a number of folds, grouped by patient; `mita`: 9 scans for "
+        "training and 2 to validate [Mita et al.]. Only the folds of splits_final.json can be trained as they are said",
+    )  # fmt: skip
     yield parser.add_argument(
         "--split", action="append", metavar="[NAME=]SPLIT",
         help="training, validation or test, where neither the data set nor a folder's name says it plainly: for all "
@@ -194,7 +203,7 @@ def _plan_crops(args: argparse.Namespace) -> "Plan":
     from nnunet_spine.dataset_conversion.vertebra_crops import DEFAULT_LEVELS, plan_crops
 
     levels = NAMES if args.levels == ["all"] else args.levels or DEFAULT_LEVELS
-    return plan_crops(find_target(args.raw, args.target, args.name), args.dataset, levels)
+    return plan_crops(find_target(args.raw, args.target, args.name), args.dataset, levels, args.folds)
 
 
 def run(args: argparse.Namespace) -> int:
