@@ -26,7 +26,7 @@ class VerseCentroids:
     def names(self) -> frozenset[str]:
         from nnunet_spine.io import centroid_files
 
-        values = centroid_files.read_points(self.path)[1]
+        values = centroid_files.read_points(self.path).points
         return frozenset(BY_VERSE_ID[value].name for value in values if value in BY_VERSE_ID)
 
     def read(self, grid: Grid | None, mask: OpenMask | None, measured: "Mapping[str, Centroid]") -> Landmarks:

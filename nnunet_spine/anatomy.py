@@ -97,8 +97,8 @@ def spine_sequence(*, last_thoracic: int = 12, last_lumbar: int = 5) -> tuple[st
 
 
 def sort_cranio_caudal(names: Iterable[str]) -> list[str]:
-    """Level names in anatomical order (T13 between T12 and L1)."""
-    return sorted(names, key=NAMES.index)
+    """Names of levels, or of other structures, in anatomical order (T13 between T12 and L1)."""
+    return sorted(names, key=_ORDER.__getitem__)
 
 
 def expected_neighbours(above: str, below: str) -> bool:
@@ -123,18 +123,56 @@ def lookup_table(source: str, target: str) -> np.ndarray:
     return table
 
 
+KINDS = ("vertebrae", "regions", "spine", "vertebra")
+"""What the labels of a dataset of ours stand for: levels, regions, the whole spine, or a single vertebra."""
+
+
+@dataclass(frozen=True)
+class Structure:
+    """What one label value of a kind of dataset stands for.
+
+    Attributes:
+        value: in masks.
+        name: "C1" ... "L6", "cervical", "thoracic", "lumbar", "spine" or "vertebra".
+        region: "C", "T", "L", or "" for what spans several.
+        color: red, green, blue, 0-255.
+    """
+
+    value: int
+    name: str
+    region: str
+    color: tuple[int, int, int]
+
+
+def structures(kind: str = "vertebrae") -> tuple[Structure, ...]:
+    """The structures of a kind of dataset, cranio-caudal.
+
+    Raises:
+        InputError: another kind than those of `KINDS`.
+    """
+    if kind == "vertebrae":
+        return tuple(Structure(level.nnunet_id, level.name, level.region, level.color) for level in LEVELS)
+    if kind == "regions":
+        first = {region: next(level for level in LEVELS if level.region == region) for region in REGIONS}
+        return tuple(Structure(REGION_IDS[r], REGION_NAMES[r], r, first[r].color) for r in REGIONS)
+    if kind in KINDS:
+        return (Structure(1, kind, "", LEVELS[0].color),)
+    raise InputError(f"label set '{kind}'; expected {', '.join(KINDS)}")
+
+
+_ORDER = {s.name: (k, i) for k, kind in enumerate(KINDS) for i, s in enumerate(structures(kind))}
+_REGION_OF = {s.name: s.region for kind in KINDS for s in structures(kind)}
+
+
+def region_of(name: str) -> str:
+    """ "C", "T" or "L" of a structure, "" for what spans several."""
+    return _REGION_OF[name]
+
+
 def dataset_labels(kind: str = "vertebrae") -> dict[str, int]:
     """The `labels` entry of dataset.json, in order of label value.
 
     Args:
         kind: "vertebrae" (26 levels), "regions" (cervical, thoracic, lumbar), "spine", or "vertebra" (a single one).
     """
-    if kind == "vertebrae":
-        named = {level.name: level.nnunet_id for level in LEVELS}
-    elif kind == "regions":
-        named = {REGION_NAMES[r]: REGION_IDS[r] for r in REGIONS}
-    elif kind in ("spine", "vertebra"):
-        named = {kind: 1}
-    else:
-        raise InputError(f"label set '{kind}'; expected vertebrae, regions, spine or vertebra")
-    return {"background": 0, **dict(sorted(named.items(), key=lambda item: item[1]))}
+    return {"background": 0, **{s.name: s.value for s in sorted(structures(kind), key=lambda s: s.value)}}

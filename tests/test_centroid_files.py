@@ -50,11 +50,13 @@ def test_lenient_reading(tmp_path):
         {"direction": ["P", "I", "R"]},
     ]
     path.write_text(json.dumps(points))
-    codes, found = read_points(path)
+    file = read_points(path)
+    codes, found = file.codes, file.points
     assert codes == "PIR"
     assert {label: xyz.tolist() for label, xyz in found.items()} == {20: [1, 2, 3.5], 22: [4, 5, 6]}
     path.write_text(json.dumps({"direction": ["L", "P", "S"], "centroids": points[:1]}))
-    codes, found = read_points(path)
+    file = read_points(path)
+    codes, found = file.codes, file.points
     assert (codes, list(found)) == ("LPS", [20])
 
 

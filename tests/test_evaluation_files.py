@@ -110,7 +110,7 @@ class TestLabelTables:
         for table in (NNUNET, VERSE, TOTALSEGMENTATOR):
             values = sorted(table.levels)
             mask = np.array(values, np.uint8).reshape(1, 1, -1)
-            assert table.to_nnunet(mask) == []
+            assert table.to_ids(mask) == []
             assert mask.ravel().tolist() == [BY_NAME[table.levels[v]].nnunet_id for v in values]
 
     def test_known_values_by_hand(self):
@@ -120,12 +120,12 @@ class TestLabelTables:
 
     def test_what_is_no_vertebra_becomes_background_and_is_named(self):
         mask = np.array([0, 25, 26, 27, 90], np.uint8).reshape(1, 1, -1)
-        assert TOTALSEGMENTATOR.to_nnunet(mask) == ["sacrum", "S1", "structure 90"]
+        assert TOTALSEGMENTATOR.to_ids(mask) == ["sacrum", "S1", "structure 90"]
         assert mask.ravel().tolist() == [0, 0, 0, BY_NAME["L5"].nnunet_id, 0]
 
     def test_unknown_values_say_where_they_are_known(self):
         with pytest.raises(InputError, match=r"label 28 is not in the table nnunet \(T13 in verse, L4 in total"):
-            NNUNET.to_nnunet(np.full((1, 1, 1), 28, np.uint8))
+            NNUNET.to_ids(np.full((1, 1, 1), 28, np.uint8))
 
     def test_dataset_json(self, tmp_path):
         path = tmp_path / "dataset.json"

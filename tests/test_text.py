@@ -26,7 +26,7 @@ def test_json_and_tables_of_every_encoding(tmp_path, encoding, end):
     assert read_corrections(path)["verse900"].names == {"L3": "L4"}
     points = [{"direction": ["L", "P", "S"]}, {"label": 20, "X": 1.0, "Y": 2.0, "Z": 3.0}]
     path.write_bytes(json.dumps(points, indent=1).replace("\n", end).encode(encoding))
-    assert read_points(path)[1][20].tolist() == [1, 2, 3]
+    assert read_points(path).points[20].tolist() == [1, 2, 3]
 
 
 def test_utf16_marks_of_both_byte_orders():

@@ -39,15 +39,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-i", "--images", type=Path, metavar="PATH", help="CT scans; recorded for pictures and reports")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for the results")
     parser.add_argument(
-        "--prediction-labels", default="nnunet", metavar="TABLE",
-        help="what label values mean: nnunet, verse (28 is T13), totalsegmentator (version 2, multi-label file), a "
-        "dataset.json, or auto",
+        "--prediction-labels", default="auto", metavar="TABLE",
+        help="what label values mean: auto (a dataset.json beside or above the masks, names in their headers, else "
+        "their values), nnunet, verse (28 is T13), totalsegmentator (version 2, multi-label file), regions, spine, "
+        "or a dataset.json",
     )  # fmt: skip
-    parser.add_argument("--reference-labels", default="nnunet", metavar="TABLE", help="the same for reference masks")
+    parser.add_argument("--reference-labels", default="auto", metavar="TABLE", help="the same for reference masks")
     parser.add_argument("--only-common", action="store_true", help="references without a prediction are no failures")
     parser.add_argument(
         "--grid", choices=("native", "1mm"), default="native", help="the reference's grid, or 1 mm as VerSe's script"
     )
+    parser.add_argument(
+        "--points-grid", choices=("auto", "prediction"), default="auto",
+        help="image that voxel numbers of centroid files belong to where the reference has no masks: the CT given with "
+        "-i (auto), or the prediction's grid",
+    )  # fmt: skip
     parser.add_argument(
         "--center", choices=("mask", "body"), default="mask",
         help="centre of a vertebra: centroid of its mask, or centre of its body (8-15 mm apart)",
@@ -105,6 +111,7 @@ def run(args: argparse.Namespace) -> int:
         settings=settings,
         prediction_labels=args.prediction_labels,
         reference_labels=args.reference_labels,
+        points_grid=args.points_grid,
         grid=args.grid,
         only_common=args.only_common,
         groups=read_groups(args.groups) if args.groups else {},

@@ -9,9 +9,10 @@ import numpy as np
 from nnunet_spine import __version__
 from nnunet_spine.anatomy import BY_NNUNET_ID, sort_cranio_caudal
 from nnunet_spine.errors import InputError
-from nnunet_spine.evaluation.grids import LabelMap, isotropic_grid, read_label_map, to_grid, volume_center
+from nnunet_spine.evaluation.grids import LabelMap, isotropic_grid, read_grid, read_label_map, to_grid, volume_center
 from nnunet_spine.evaluation.pairing import CaseFiles
-from nnunet_spine.evaluation.points import ReferencePoints, read_points
+from nnunet_spine.evaluation.points import Grid, points_beside_mask, points_beside_prediction
+from nnunet_spine.io.label_folders import structure_files
 from nnunet_spine.io.label_ids import LabelTable, present_values
 from nnunet_spine.io.masks import voxels_in, with_data_files
 from nnunet_spine.jobs import Store
@@ -26,7 +27,7 @@ from nnunet_spine.scores import (
     score_centers,
 )
 
-FORMAT = 2
+FORMAT = 3
 """Raise when the same files and settings give other scores: finished cases of an older version are then done again."""
 
 _BYTES_PER_VOXEL = 4  # both label maps, what is labelled in them, and distances of one vertebra; 2.5 measured
@@ -41,14 +42,19 @@ class CaseJob:
         files: what belongs to it.
         settings: of the scores.
         prediction_labels, reference_labels: what mask values mean.
+        kind: of dataset that both tables are brought to, see `label_ids.common_kind`.
         grid: "native" (the reference's) or "1mm" (isotropic, as VerSe's script).
+        points_grid: "prediction" if the numbers of centroid files belong to the prediction's grid where neither a
+            reference mask nor a CT is given; "auto": see `points.points_beside_prediction`.
     """
 
     files: CaseFiles
     settings: Settings
     prediction_labels: LabelTable
     reference_labels: LabelTable
+    kind: str = "vertebrae"
     grid: str = "native"
+    points_grid: str = "auto"
 
     @property
     def case(self) -> str:
@@ -56,14 +62,31 @@ class CaseJob:
 
     def inputs(self) -> dict[str, Path]:
         """The files that are scored, by their keys in evaluation.json."""
-        masks = with_data_files({"prediction": self.files.prediction, "reference_mask": self.files.mask})
-        return masks | ({"reference_centroids": self.files.points} if self.files.points else {})
+        files = {}
+        for key, place in {"prediction": self.files.prediction, "reference_mask": self.files.mask}.items():
+            if place and place.is_dir():  # one file per vertebra
+                files |= {f"{key} {level}": path for level, path in structure_files(place).items()}
+            else:
+                files |= with_data_files({key: place})
+        if self.files.points:
+            files |= {"reference_centroids": self.files.points}
+            files |= with_data_files({"image": self.files.image})  # whose grid the points may belong to
+        return files
 
     def parameters(self) -> object:
         """What the case's scores depend on beside its files."""
         settings = {k: v for k, v in asdict(self.settings).items() if k not in _OF_COHORT}
         tables = [[sorted(t.levels.items()), sorted(t.others)] for t in (self.prediction_labels, self.reference_labels)]
-        return [__version__, FORMAT, settings, tables, self.grid, [metric.key for metric in metrics.METRICS]]
+        return [
+            __version__,
+            FORMAT,
+            settings,
+            tables,
+            self.kind,
+            self.grid,
+            self.points_grid,
+            [m.key for m in metrics.METRICS],
+        ]
 
     def peak_bytes(self) -> float:
         """Memory that scoring takes, at most."""
@@ -72,20 +95,24 @@ class CaseJob:
     def run(self) -> CaseScore:
         """Read, match grids and score.
 
+        The prediction comes onto the reference's own grid first, then both onto another one, if asked for: two
+        resamplings from different grids would decide ties differently on the two sides.
+
         Raises:
-            InputError: a file is unusable, the reference is empty, or the two sides lie in different worlds.
+            InputError: a file is unusable, or the two sides lie in different worlds.
         """
-        prediction = read_label_map(self.files.prediction, self.prediction_labels, "prediction")
+        if self.files.points and self.kind != "vertebrae":
+            raise InputError(f"centres of vertebrae beside masks of {self.kind}", "leave them out", self.files.points)
+        prediction = read_label_map(self.files.prediction, self.prediction_labels, "prediction", self.kind)
         if self.files.mask is None:
             return self._score_points(prediction)
-        reference = read_label_map(self.files.mask, self.reference_labels, "reference")
-        if not reference.labels.any():
-            raise InputError("the reference mask holds no vertebra", "leave the case out, or check it", self.files.mask)
+        reference = read_label_map(self.files.mask, self.reference_labels, "reference", self.kind)
         given, notes = self._given_centers(reference)
+        prediction = self._matched(prediction, reference.labels.shape, reference.affine)
         if self.grid == "1mm":
             shape, affine = isotropic_grid(reference.labels.shape, reference.affine, 1.0)
             reference = to_grid(reference, shape, affine, "reference")
-        prediction = self._matched(prediction, reference.labels.shape, reference.affine)
+            prediction = to_grid(prediction, shape, affine)
         return score_case(
             prediction.labels,
             reference.labels,
@@ -93,17 +120,20 @@ class CaseJob:
             case=self.case,
             settings=self.settings,
             reference_centers_mm=given,
-            notes=(*reference.notes, *prediction.notes, *notes, *_emptiness(prediction)),
+            kind=self.kind,
+            notes=(*reference.notes, *prediction.notes, *notes, *_emptiness(prediction, reference)),
         )
 
     def _score_points(self, prediction: LabelMap) -> CaseScore:
-        points = read_points(self.files.points, prediction.labels, prediction.affine, levels_are_right=False)
+        points = points_beside_prediction(
+            self.files.points, prediction, self._image_grid(), trusted=self.points_grid == "prediction"
+        )
         centers = points.by_kind.get(self.settings.center)
         if centers is None:
             (kind,) = points.by_kind
             raise InputError(f"its points are of another kind than asked for ({_NAMES[kind]})", f"use --center {kind}",
                              self.files.points)  # fmt: skip
-        notes = ["reference has centres only"]
+        notes = ["reference has centres only", *points.notes]
         if self.grid == "1mm":
             prediction = to_grid(prediction, *isotropic_grid(prediction.labels.shape, prediction.affine, 1.0))
         return score_centers(
@@ -114,6 +144,14 @@ class CaseJob:
             settings=self.settings,
             notes=(*prediction.notes, *notes, *_emptiness(prediction)),
         )
+
+    def _grid_image(self) -> Path | None:
+        """The scan whose grid the numbers of a centroid file may belong to."""
+        return self.files.image if self.files.points else None
+
+    def _image_grid(self) -> Grid | None:
+        image = self._grid_image()
+        return None if image is None else Grid(*read_grid(image), f"the CT {image.name}")
 
     def _matched(self, prediction: LabelMap, shape: tuple[int, ...], affine: np.ndarray) -> LabelMap:
         try:
@@ -126,9 +164,7 @@ class CaseJob:
     def _given_centers(self, reference: LabelMap) -> tuple[dict[int, np.ndarray] | None, list[str]]:
         if self.files.points is None:
             return None, []
-        points: ReferencePoints = read_points(
-            self.files.points, reference.labels, reference.affine, levels_are_right=True
-        )
+        points = points_beside_mask(self.files.points, reference, self._image_grid())
         centers = points.by_kind.get(self.settings.center)
         if centers is None:
             (kind,) = points.by_kind
@@ -139,7 +175,7 @@ class CaseJob:
             for what, levels in (("centre without mask", marked - seen), ("mask without centre", seen - marked))
             if levels
         ]
-        return centers, notes
+        return centers, [*points.notes, *notes]
 
 
 _NAMES = {"body": "body centres", "mask": "centroids of whole vertebrae"}
@@ -149,8 +185,9 @@ def _point(point_mm: np.ndarray) -> str:
     return f"({', '.join(f'{x:.0f}' for x in point_mm)})"
 
 
-def _emptiness(prediction: LabelMap) -> list[str]:
-    return [] if prediction.labels.any() else ["prediction is empty"]
+def _emptiness(prediction: LabelMap, reference: LabelMap | None = None) -> list[str]:
+    maps = {"prediction": prediction, "reference": reference}
+    return [f"{role} is empty" for role, m in maps.items() if m is not None and not m.labels.any()]
 
 
 def score_to_dict(score: CaseScore) -> dict:
@@ -178,6 +215,7 @@ def score_from_dict(content: dict) -> CaseScore:
 
     return CaseScore(
         case=content["case"],
+        kind=content["kind"],
         values={m.key: content[m.key] for m in metrics.scan_metrics()},
         vertebrae=tuple(build(VertebraScore, v, metrics.vertebra_metrics()) for v in content["vertebrae"]),
         surplus=tuple(build(SurplusVertebra, s) for s in content["surplus"]),

@@ -8,7 +8,8 @@ from nnunet_spine.errors import InputError
 from nnunet_spine.evaluation.case_job import CaseJob, score_store
 from nnunet_spine.evaluation.pairing import Pairs, pair, shorten
 from nnunet_spine.evaluation.record import Evaluation
-from nnunet_spine.io.label_ids import NNUNET, LabelTable, find_table, present_values, recognise_table
+from nnunet_spine.io.label_evidence import table_of_masks
+from nnunet_spine.io.label_ids import NNUNET, LabelTable, common_kind, find_table, present_values
 from nnunet_spine.io.masks import read_mask
 from nnunet_spine.io.text import read_records
 from nnunet_spine.jobs import ALONE, Done, Failure, Run, joined, run_jobs
@@ -24,7 +25,8 @@ class Request:
         centroids: file or folder with centroid files, which count for all cases.
         images: file or folder with CT scans, only recorded.
         settings: of the scores.
-        prediction_labels, reference_labels: a name or path for `find_table`, or "auto".
+        prediction_labels, reference_labels: a name or path for `find_table`; "auto": see `io.label_evidence`.
+        points_grid: see `CaseJob`.
         grid: "native" or "1mm".
         only_common: references without a prediction are no failures.
         groups: case -> its groups of cases, which tables by group show apart.
@@ -34,8 +36,9 @@ class Request:
     centroids: Path | None = None
     images: Path | None = None
     settings: Settings = field(default_factory=Settings)
-    prediction_labels: str = "nnunet"
-    reference_labels: str = "nnunet"
+    prediction_labels: str = "auto"
+    reference_labels: str = "auto"
+    points_grid: str = "auto"
     grid: str = "native"
     only_common: bool = False
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -64,12 +67,14 @@ def evaluate(prediction: Path, request: Request, folder: Path, run: Run = ALONE,
     for line in _unpaired(pairs, request.only_common):
         run.say(line)
     masks = [files.mask for files in pairs.cases if files.mask]
-    place = request.references[0] if masks else prediction
     tables = (
-        _table(request.prediction_labels, [c.prediction for c in pairs.cases], prediction, "prediction", run.say),
-        _table(request.reference_labels, masks, place, "reference", run.say),
+        _table(request.prediction_labels, [c.prediction for c in pairs.cases], "prediction", run.say),
+        _table(request.reference_labels, masks, "reference", run.say),
     )
-    jobs = [CaseJob(files, request.settings, *tables, request.grid) for files in pairs.cases]
+    kind = common_kind(table.kind for table in tables)
+    if tables[0].kind != tables[1].kind:
+        run.say(f"prediction labels {tables[0].kind}, reference labels {tables[1].kind}: compared as {kind}")
+    jobs = [CaseJob(files, request.settings, *tables, kind, request.grid, request.points_grid) for files in pairs.cases]
     store, mine = score_store(folder / "cases"), run.shard.of(jobs)
     results = run_jobs(mine, CaseJob.run, executor=run.executor, store=store, peak_bytes=CaseJob.peak_bytes)
     outcomes = {outcome.case: outcome for outcome in run.progress(results, len(mine))}
@@ -89,7 +94,8 @@ def evaluate(prediction: Path, request: Request, folder: Path, run: Run = ALONE,
         scores=scores,
         failures=tuple(sorted(failures, key=lambda f: f.case)),
         settings=request.settings,
-        tables=(tables[0].name, tables[1].name),
+        tables=tables,
+        kind=kind,
         grid=request.grid,
         summary=summarise_cohort(scores, request.settings),
         groups=request.groups,
@@ -127,20 +133,24 @@ def _cases(pairs: Pairs) -> str:
     return shorten(files.case for files in pairs.cases)
 
 
-def _table(wanted: str, masks: Sequence[Path], place: Path, role: str, say: Callable[[str], None]) -> LabelTable:
+def _table(wanted: str, masks: Sequence[Path], role: str, say: Callable[[str], None]) -> LabelTable:
     if wanted != "auto":
         return find_table(wanted)
-    if not masks:  # reference centres only: their files say what they mean
+    files = [mask for mask in masks if not mask.is_dir()]  # files of a folder are called after their levels
+    if not files:  # reference centres only: they say what they mean
         return NNUNET
-    values = []
+    try:
+        table = table_of_masks(files, lambda: _values(files))
+    except InputError as error:
+        place = error.path or files[0].parent
+        raise InputError(error.found, error.cure.format(role=role), place) from None
+    say(f"{role} labels: {table.name}" + (f", {table.kind}" if table.kind != "vertebrae" else ""))
+    return table
+
+
+def _values(masks: Sequence[Path]) -> Iterator[set[int]]:
     for path in masks:
         try:
-            values.append(present_values(read_mask(path).labels))
+            yield present_values(read_mask(path).labels)
         except InputError:  # reported when the case is scored
             continue
-    try:
-        table = recognise_table(values, place if place.is_dir() else place.parent)
-    except InputError as error:
-        raise InputError(error.found, f"name the table with --{role}-labels instead of auto", place) from None
-    say(f"{role} labels: {table.name} (found in {len(values)} mask{'s' * (len(values) > 1)})")
-    return table

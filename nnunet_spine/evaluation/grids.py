@@ -8,6 +8,9 @@ import numpy as np
 
 from nnunet_spine import geometry
 from nnunet_spine.errors import InputError
+from nnunet_spine.io import itk
+from nnunet_spine.io.files import open_nifti
+from nnunet_spine.io.label_folders import read_structures
 from nnunet_spine.io.label_ids import LabelTable
 from nnunet_spine.io.masks import GRID_TOLERANCE_MM, read_mask
 
@@ -30,18 +33,21 @@ class LabelMap:
     notes: tuple[str, ...] = ()
 
 
-def read_label_map(path: str | Path, table: LabelTable, role: str) -> LabelMap:
-    """Read a mask (`io.masks.read_mask`) and bring its values to nnU-Net ids.
+def read_label_map(path: str | Path, table: LabelTable, role: str, kind: str = "vertebrae") -> LabelMap:
+    """Read a mask (`io.masks.read_mask`) and bring its values to those of a kind of dataset of ours.
 
     Args:
+        path: a file; or a folder with one file per vertebra, as TotalSegmentator writes them, which needs no table.
+        table: what the values of a file mean.
+        kind: see `LabelTable.to_ids`.
         role: "prediction" or "reference", for notes and messages.
 
     Raises:
         InputError: unreadable, truncated, not whole numbers, or values that the table lacks.
     """
-    mask = read_mask(path)
+    mask = read_structures(Path(path)) if Path(path).is_dir() else read_mask(path)
     try:
-        dropped = table.to_nnunet(mask.labels)
+        dropped = table.to_ids(mask.labels, kind)
     except InputError as error:
         raise InputError(error.found, error.cure.format(role=role), path) from None
     notes = [f"{role}: {mask.repair}"] if mask.repair else []
@@ -49,6 +55,19 @@ def read_label_map(path: str | Path, table: LabelTable, role: str) -> LabelMap:
         shown = ", ".join(dropped) if len(dropped) < 4 else f"{len(dropped)} structures that are no vertebrae"
         notes.append(f"{role}: {shown} left out")
     return LabelMap(mask.labels, mask.affine, tuple(notes))
+
+
+def read_grid(path: str | Path) -> tuple[tuple[int, ...], np.ndarray]:
+    """Shape and affine of a 3-D image, NIfTI or of a format that SimpleITK reads.
+
+    Raises:
+        InputError: not readable.
+    """
+    if itk.is_itk_name(path):
+        volume = itk.read_itk(path)
+        return volume.array.shape, volume.affine
+    image = open_nifti(path)
+    return image.shape, image.affine
 
 
 def to_grid(moving: LabelMap, shape: tuple[int, ...], affine: np.ndarray, role: str = "prediction") -> LabelMap:
@@ -78,10 +97,12 @@ def to_grid(moving: LabelMap, shape: tuple[int, ...], affine: np.ndarray, role: 
 
 
 def isotropic_grid(shape: tuple[int, ...], affine: np.ndarray, spacing_mm: float) -> tuple[tuple[int, ...], np.ndarray]:
-    """The grid of another voxel size with the same axes and centre, as VerSe's script resamples to 1 mm."""
-    own = geometry.spacing_mm(affine)
+    """The grid of another voxel size with the same axes and centre, as VerSe's script resamples to 1 mm.
+
+    From face to face of the outermost voxels (`resample_nib` in utils/data_utilities.py there), at least one voxel.
+    """
     shape = np.asarray(shape)
-    new = tuple(int(n) for n in np.rint((shape - 1) * own / spacing_mm) + 1)
+    new = tuple(int(n) for n in np.maximum(np.rint(shape * geometry.spacing_mm(affine) / spacing_mm), 1))
     return new, nib.affines.rescale_affine(affine, tuple(shape), (spacing_mm,) * 3, new)
 
 

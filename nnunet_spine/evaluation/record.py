@@ -13,7 +13,7 @@ from nnunet_spine.evaluation.case_job import score_to_dict
 from nnunet_spine.evaluation.grids import GRID_TOLERANCE_MM, read_label_map, to_grid
 from nnunet_spine.evaluation.pairing import CaseFiles
 from nnunet_spine.io.files import read_json, read_nifti, write_json
-from nnunet_spine.io.label_ids import find_table
+from nnunet_spine.io.label_ids import KNOWN, LabelTable
 from nnunet_spine.jobs import Contents, Failure
 from nnunet_spine.scores import (
     CENTER_DEFINITIONS,
@@ -42,7 +42,8 @@ class Evaluation:
         files, scores: of the cases done, in the same order.
         failures: cases without scores.
         settings: of the scores.
-        tables: names of the label tables of prediction and reference.
+        tables: of prediction and reference.
+        kind: of dataset that both were brought to.
         grid: "native" or "1mm".
         summary: of `scores`.
         groups: case -> its groups of cases, where the user named some.
@@ -55,7 +56,8 @@ class Evaluation:
     scores: tuple[CaseScore, ...]
     failures: tuple[Failure, ...]
     settings: Settings
-    tables: tuple[str, str]
+    tables: tuple[LabelTable, LabelTable]
+    kind: str
     grid: str
     summary: CohortSummary
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -82,7 +84,7 @@ def write_record(evaluation: Evaluation, folder: Path) -> Path:
 def to_dict(evaluation: Evaluation, folder: Path) -> dict:
     """Content of evaluation.json: plain dicts, lists, numbers and None."""
     settings = evaluation.settings
-    prediction_labels, reference_labels = (_table_name(name, folder) for name in evaluation.tables)
+    prediction_labels, reference_labels = (_table_name(table.name, folder) for table in evaluation.tables)
     cases = [
         _entry(files, score, settings, folder) for files, score in zip(evaluation.files, evaluation.scores, strict=True)
     ]
@@ -100,9 +102,11 @@ def to_dict(evaluation: Evaluation, folder: Path) -> dict:
             "center_kind": settings.center,
             "identification": IDENTIFICATION,
             "grid": evaluation.grid,
+            "kind": evaluation.kind,
             "prediction_labels": prediction_labels,
             "reference_labels": reference_labels,
         },
+        "label_tables": [table.to_dict() for table in evaluation.tables],
         "metrics": [metric_to_dict(metric, settings) for metric in metrics.METRICS],
         "summary": evaluation.summary.to_dict(),
         "groups": {group: summary.to_dict() for group, summary in group_summaries(evaluation).items()},
@@ -110,7 +114,6 @@ def to_dict(evaluation: Evaluation, folder: Path) -> dict:
             {
                 **case,
                 "groups": evaluation.groups.get(case["case"], ()),
-                "labels": [prediction_labels, reference_labels],
                 "contents": _contents(evaluation.contents.get(case["case"], {})),
             }
             for case in cases
@@ -134,7 +137,7 @@ def _entry(files: CaseFiles, score: CaseScore, settings: Settings, folder: Path)
         **{name: getattr(score, name) for name in counts},
         "missed": list(score.missed),
         "misnamed": list(score.misnamed),
-        **{name: content[name] for name in ("shift", "surplus", "notes", "vertebrae")},
+        **{name: content[name] for name in ("kind", "shift", "surplus", "notes", "vertebrae")},
     }
 
 
@@ -155,7 +158,7 @@ def _contents(inputs: Mapping[str, Contents | None]) -> dict[str, dict]:
 
 
 def _table_name(name: str, folder: Path) -> str:
-    return _relative(name, folder) if name.endswith(".json") else name
+    return name if name in KNOWN else _relative(name, folder)
 
 
 def _relative(path: str | Path | None, folder: Path) -> str | None:
@@ -183,6 +186,8 @@ def load(path: str | Path) -> dict:
         raise InputError("not a result of `nnunet-spine evaluate`", "give its evaluation.json", path)
     if content["version"] != VERSION:
         raise InputError(f"version {content['version']} of the file format; expected {VERSION}", "evaluate again", path)
+    for case in content["cases"]:
+        case["label_tables"] = content["label_tables"]
     return content
 
 
@@ -213,11 +218,11 @@ def read_case(entry: Mapping[str, object], base: str | Path) -> CaseArrays:
         InputError: a file is gone or has become unusable.
     """
     base = Path(base).resolve()
-    tables = [find_table(base / name if name.endswith(".json") else name) for name in entry["labels"]]
-    target = prediction = read_label_map(base / entry["prediction"], tables[0], "prediction")
+    tables, kind = [LabelTable.from_dict(table) for table in entry["label_tables"]], entry["kind"]
+    target = prediction = read_label_map(base / entry["prediction"], tables[0], "prediction", kind)
     reference = None
     if entry["reference_mask"]:
-        target = read_label_map(base / entry["reference_mask"], tables[1], "reference")
+        target = read_label_map(base / entry["reference_mask"], tables[1], "reference", kind)
         reference = target.labels
         prediction = to_grid(prediction, target.labels.shape, target.affine)
     image = _image(base / entry["image"], target.labels.shape, target.affine) if entry["image"] else None

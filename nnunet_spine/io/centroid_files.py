@@ -15,8 +15,10 @@ import numpy as np
 
 from nnunet_spine.centroids import Centroid
 from nnunet_spine.errors import InputError
-from nnunet_spine.geometry import axis_codes, spacing_mm, to_world
+from nnunet_spine.geometry import axis_codes, spacing_mm, to_index, to_world
+from nnunet_spine.io import poi_files
 from nnunet_spine.io.files import read_json
+from nnunet_spine.io.poi_files import label_value
 
 HIT_RATE = 0.8
 
@@ -27,7 +29,7 @@ class Annotation:
 
     Attributes:
         points_mm: label value -> world RAS mm.
-        frame: how the file's numbers were understood: "voxel", "verse19" or "verse20".
+        frame: how the file's numbers were understood: "world", "voxel", "verse19" or "verse20".
         hit_rate: share of the labels (C1 excluded) whose point lies in or within 5 mm of the label.
     """
 
@@ -36,33 +38,87 @@ class Annotation:
     hit_rate: float
 
 
-def read_points(path: str | Path) -> tuple[str, dict[int, np.ndarray]]:
-    """The numbers of a VerSe centroid file of any variant, as they stand.
+@dataclass(frozen=True)
+class PointFile:
+    """The numbers of a centroid file as they stand.
 
-    Accepts a list, or an object that holds one; keys in any case; labels as numbers or numeric text; the direction
-    element missing or anywhere. Points with NaN are dropped; of two points for a label the first counts.
+    Attributes:
+        points: label value (VerSe's) -> (3,).
+        codes: axis codes of the direction element, "" where there is none.
+        shape, zoom: of the image that indices belong to, in the file's axis order, where the file states them.
+        is_world: whether the numbers are RAS mm already.
+    """
 
-    Returns:
-        Axis codes of the direction element ("" where there is none), and label value -> (3,) numbers.
+    points: dict[int, np.ndarray]
+    codes: str = ""
+    shape: tuple[int, ...] | None = None
+    zoom: tuple[float, ...] | None = None
+    is_world: bool = False
+
+    def require_grid(self, shape: tuple[int, ...], affine: np.ndarray, path: str | Path) -> None:
+        """Check that a grid is the one the file states, if it states one.
+
+        Raises:
+            InputError: another number of voxels or voxel size.
+        """
+        if not self.codes or self.is_world:
+            return
+        turn = nib.orientations.ornt_transform(
+            nib.orientations.axcodes2ornt(axis_codes(affine)), nib.orientations.axcodes2ornt(self.codes)
+        )
+        order = np.argsort(turn[:, 0])  # the grid's axes in the file's order
+        own_shape, own_zoom = np.array(shape)[order], spacing_mm(affine)[order]
+        if (self.shape and tuple(own_shape) != tuple(self.shape)) or (
+            self.zoom and not np.allclose(own_zoom, self.zoom, rtol=0.01, atol=0.001)
+        ):
+            stated, own = (
+                f"{'x'.join(f'{n:g}' for n in size) if size else '?'} voxels of {'x'.join(f'{z:.3g}' for z in step)} mm"
+                for size, step in ((self.shape, self.zoom or own_zoom), (own_shape, own_zoom))
+            )
+            raise InputError(
+                f"its points are voxels of an image of {stated}, not of {own}", "give the file of this image", path
+            )
+
+
+def read_points(path: str | Path) -> PointFile:
+    """Read the points of vertebral bodies from a centroid file of any variant.
+
+    VerSe's: a list, or an object that holds one; keys in any case; labels as numbers or text ("L1"); the direction
+    element missing or anywhere. TPTBox's POI files in all their forms but the outdated one; of their points those of
+    the vertebral body (50). Points with NaN are dropped; of two points for a label the first counts.
 
     Raises:
-        InputError: not JSON, or no list of points in it.
+        InputError: not JSON, no list of points in it, or points of an outdated form.
     """
+    elements = _elements(read_json(path), path)
+    if poi_files.is_poi(elements):
+        header, points = poi_files.read(elements, path)
+        return PointFile(points, _codes(header), *header_grid(header), poi_files.is_world(header))
     codes, points = "", {}
-    for item in _elements(read_json(path), path):
+    for item in elements:
         item = {str(key).lower(): value for key, value in item.items()} if isinstance(item, dict) else {}
-        direction = item.get("direction")
-        if isinstance(direction, list) and all(isinstance(code, str) for code in direction):
-            codes = "".join(direction).upper()
+        codes = _codes(item) or codes
         try:
-            label, xyz = float(item["label"]), np.array([float(item[axis]) for axis in "xyz"])
+            label, xyz = label_value(item["label"]), np.array([float(item[axis]) for axis in "xyz"])
         except (KeyError, TypeError, ValueError):
             continue
-        if np.isfinite(xyz).all() and label.is_integer():
-            points.setdefault(int(label), xyz)
-    if codes and sorted(codes.translate(str.maketrans("RPI", "LAS"))) != ["A", "L", "S"]:
-        codes = ""
-    return codes, points
+        if np.isfinite(xyz).all() and label is not None:
+            points.setdefault(label, xyz)
+    return PointFile(points, codes)
+
+
+def _codes(item: Mapping) -> str:
+    direction = item.get("direction")
+    if not isinstance(direction, list | str) or not all(isinstance(code, str) for code in direction):
+        return ""
+    codes = "".join(direction).upper()
+    return codes if sorted(codes.translate(str.maketrans("RPI", "LAS"))) == ["A", "L", "S"] else ""
+
+
+def header_grid(header: Mapping) -> tuple[tuple[int, ...] | None, tuple[float, ...] | None]:
+    """Shape and voxel size that a file states, None for what it does not."""
+    shape, zoom = (header.get(name) for name in ("shape", "zoom"))
+    return tuple(shape) if shape else None, tuple(zoom) if zoom else None
 
 
 def _elements(content: object, path: str | Path) -> list:
@@ -77,19 +133,19 @@ def _elements(content: object, path: str | Path) -> list:
     raise InputError("no list of centroids", "restore the file, or remove it: centroids come from the mask", path)
 
 
-def frames(
-    codes: str, points: Mapping[int, np.ndarray], shape: tuple[int, ...], affine: np.ndarray
-) -> dict[str, dict[int, np.ndarray]]:
+def frames(file: PointFile, shape: tuple[int, ...], affine: np.ndarray) -> dict[str, dict[int, np.ndarray]]:
     """Every understanding of a file's numbers, as voxel indices of the image (0-based, integer = voxel centre).
 
     "voxel" are indices along the array axes, reoriented from `codes` where given (subject-based files); "verse19" and
     "verse20" are millimetres from the superior-anterior-right and the anterior-superior-left faces (challenge files).
     """
+    if file.is_world:
+        return {"world": {label: to_index(affine, xyz) for label, xyz in file.points.items()}}
     own = axis_codes(affine)
     spacing = spacing_mm(affine)
     out = {"voxel": {}, "verse19": {}, "verse20": {}}
-    for label, xyz in points.items():
-        out["voxel"][label] = _from_faces(xyz, codes or own, own, shape, np.ones(3))
+    for label, xyz in file.points.items():
+        out["voxel"][label] = _from_faces(xyz, file.codes or own, own, shape, np.ones(3))
         out["verse19"][label] = _from_faces(xyz, "IPL", own, shape, spacing)
         out["verse20"][label] = _from_faces(xyz, "PIR", own, shape, spacing)
     return out
@@ -127,16 +183,17 @@ def read_annotation(
     Raises:
         InputError: no points, or in no frame do 80 % of them lie at their vertebra.
     """
-    codes, points = read_points(path)
-    if not points:
+    file = read_points(path)
+    file.require_grid(labels.shape, affine, path)
+    if not file.points:
         raise InputError("no centroids in the file", "restore it, or remove it: centroids come from the mask", path)
     scores = {}
-    for frame, indices in frames(codes, points, labels.shape, affine).items():
+    for frame, indices in frames(file, labels.shape, affine).items():
         asked = [label for label in indices if label in centroids and label not in ring_labels]
         hits = [near_label(labels, label, indices[label], affine) for label in asked]
         away = [np.linalg.norm(to_world(affine, indices[a]) - centroids[a].mask_mm) for a in asked]
         # Without a label to ask, a file with a direction element is taken at its word.
-        rate = float(np.mean(hits)) if hits else float(frame == "voxel" and bool(codes))
+        rate = float(np.mean(hits)) if hits else float(frame == "world" or (frame == "voxel" and bool(file.codes)))
         scores[frame] = (rate, -float(np.mean(away)) if away else 0.0)
     frame = max(scores, key=scores.get)
     if scores[frame][0] < HIT_RATE:
@@ -147,7 +204,7 @@ def read_annotation(
         )
     world = {
         label: tuple(to_world(affine, index).tolist())
-        for label, index in frames(codes, points, labels.shape, affine)[frame].items()
+        for label, index in frames(file, labels.shape, affine)[frame].items()
     }
     return Annotation(world, frame, scores[frame][0])
 

@@ -102,6 +102,23 @@ def data_file(path: str | Path) -> Path | None:
     return data if data and data.is_file() else None
 
 
+def read_fields(path: str | Path) -> dict[str, str]:
+    """The further fields of a volume's header, e.g. the segments of a .seg.nrrd; voxels unread.
+
+    Raises:
+        InputError: missing or damaged.
+    """
+    import SimpleITK
+
+    reader = SimpleITK.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise InputError("no readable header", "fetch it again", path) from error
+    return {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
+
+
 def affine_of(image: "SimpleITK.Image") -> np.ndarray:
     """Voxel index -> world RAS mm, 4x4, of a 3-D SimpleITK image."""
     affine = np.eye(4)

@@ -16,8 +16,10 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from nnunet_spine.anatomy import LEVELS, REGION_IDS, REGION_NAMES, dataset_labels
+from nnunet_spine.anatomy import KINDS as STRUCTURE_KINDS
+from nnunet_spine.anatomy import LEVELS, dataset_labels, structures
 from nnunet_spine.errors import InputError
+from nnunet_spine.io import itk
 from nnunet_spine.io.files import atomic_path, complete_qform, read_json, write_nifti, write_text
 from nnunet_spine.io.masks import read_mask
 from nnunet_spine.io.streams import VolumeInfo, decompressed, volume_info
@@ -55,20 +57,15 @@ def label_table(kind: Kind) -> tuple[Label, ...]:
         return tuple(Label(value, name, _color(name)) for name, value in kind.items() if value)
     if kind not in KINDS:
         raise InputError(f"label table '{kind}'; expected {', '.join(KINDS)}")
-    first = {region: next(level for level in LEVELS if level.region == region) for region in REGION_IDS}
-    if kind in ("nnunet", "verse"):
-        return tuple(Label(getattr(level, f"{kind}_id"), level.name, level.color) for level in LEVELS)
-    if kind == "regions":
-        return tuple(Label(REGION_IDS[r], REGION_NAMES[r], level.color) for r, level in first.items())
-    return (Label(1, kind, LEVELS[0].color),)
+    if kind == "verse":
+        return tuple(Label(level.verse_id, level.name, level.color) for level in LEVELS)
+    found = structures("vertebrae" if kind == "nnunet" else kind)
+    return tuple(Label(s.value, s.name, s.color) for s in found)
 
 
 def _color(name: str) -> tuple[int, int, int]:
-    levels = {level.name: level for level in LEVELS}
-    levels |= {REGION_NAMES[level.region]: level for level in reversed(LEVELS)}
-    if name in levels:
-        return levels[name].color
-    return LEVELS[0].color if name in ("spine", "vertebra") else (128, 128, 128)
+    ours = {s.name: s.color for kind in STRUCTURE_KINDS for s in structures(kind)}
+    return ours.get(name, (128, 128, 128))
 
 
 def kind_of_dataset(dataset_json: Mapping[str, object]) -> Kind:
@@ -131,16 +128,29 @@ def embed(path: str | Path, kind: Kind) -> bool:
 
 
 def embedded_labels(path: str | Path) -> dict[int, str] | None:
-    """Label value -> name, from the table inside a NIfTI file; None without one.
+    """Label value -> name, from the table inside a NIfTI file or a .seg.nrrd of 3D Slicer; None without one.
 
     Raises:
-        InputError: not readable as a 3-D NIfTI file.
+        InputError: not readable as a 3-D mask.
     """
+    if itk.is_itk_name(path):
+        return _segments(itk.read_fields(path)) or None
     for extension in volume_info(path).header.extensions:
         if _is_table(extension):
             root = ET.fromstring(_content(extension))
             return {int(label.get("Key")): label.text for label in root.iter("Label")}
     return None
+
+
+def _segments(fields: Mapping[str, str]) -> dict[int, str]:
+    """The segments of a .seg.nrrd: "Segment0_LabelValue" beside "Segment0_Name"."""
+    ends = {"_LabelValue": {}, "_Name": {}}
+    for key, text in fields.items():
+        for end, found in ends.items():
+            if key.startswith("Segment") and key.endswith(end):
+                found[key.removesuffix(end)] = text
+    values, names = ends.values()
+    return {int(value): names[segment] for segment, value in values.items() if segment in names}
 
 
 def write_sidecars(folder: str | Path, kind: Kind) -> tuple[str, ...]:

@@ -17,6 +17,8 @@ class CaseScore:
 
     Attributes:
         case: its name.
+        kind: what its structures are, of `anatomy.KINDS`; regions and the whole spine are "vertebrae" here, too, but
+            metrics that need centres have no values.
         values: key of a metric of scans -> value; None where it does not exist.
         vertebrae: the reference vertebrae in cranio-caudal order.
         surplus: predicted levels that the reference does not have, in cranio-caudal order.
@@ -31,6 +33,7 @@ class CaseScore:
     surplus: tuple[SurplusVertebra, ...]
     shift: int | None = None
     notes: tuple[str, ...] = ()
+    kind: str = "vertebrae"
 
     def __getitem__(self, key: str) -> Value:
         return self.value(find_metric(key))
@@ -87,12 +90,22 @@ class CaseScore:
         return sum(bool(v["identified"]) for v in self.vertebrae)
 
     @property
+    def n_wrong(self) -> int:
+        """Levels that are not identified by VerSe's rule (missed, misplaced, shifted), and surplus ones.
+
+        Of regions and spines those that are missed or found under another name, or surplus.
+        """
+        if self.kind == "vertebrae":
+            return self.n_reference - self.n_identified + len(self.surplus)
+        return sum(v.missed or v.misnamed for v in self.vertebrae) + len(self.surplus)
+
+    @property
     def all_labels_correct(self) -> bool:
         """Whether predicted and reference label sets are equal and every vertebra is identified by VerSe's rule.
 
         Says nothing about outlines. True for an empty prediction of an empty reference.
         """
-        return bool(self.values["all_labels_correct"])
+        return self.n_wrong == 0
 
     @property
     def suspicion(self) -> float:
@@ -100,13 +113,12 @@ class CaseScore:
 
         `outline` is the largest, over the vertebrae that were predicted, of 1 - Dice and of distance / 20 mm (at most
         1). With all labels right it is 0.5 outline. Otherwise 0.5 + 0.4 wrong + 0.1 outline, where `wrong` is the
-        share of levels, reference and surplus, that are not identified (missed, misplaced, shifted) or surplus: a
-        wrong label always comes before a bad outline.
+        share of levels, reference and surplus, that `n_wrong` counts: a wrong label always comes before a bad outline.
         """
         found = [v for v in self.vertebrae if not v.missed]
-        flaws = [1 - v["dice"] for v in found if v["dice"] is not None] + [v["distance_mm"] / FAR_MM for v in found]
+        flaws = [1 - v["dice"] for v in found if v["dice"] is not None]
+        flaws += [v["distance_mm"] / FAR_MM for v in found if v["distance_mm"] is not None]
         outline = min(1.0, max(flaws, default=0.0))
         if self.all_labels_correct:
             return 0.5 * outline
-        n_wrong = self.n_reference - self.n_identified + len(self.surplus)
-        return 0.5 + 0.4 * n_wrong / (self.n_reference + len(self.surplus)) + 0.1 * outline
+        return 0.5 + 0.4 * self.n_wrong / (self.n_reference + len(self.surplus)) + 0.1 * outline

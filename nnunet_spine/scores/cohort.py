@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from nnunet_spine.anatomy import REGIONS, sort_cranio_caudal
+from nnunet_spine.anatomy import REGIONS, region_of, sort_cranio_caudal
 from nnunet_spine.scores.case import CaseScore
 from nnunet_spine.scores.metrics import Metric, Value, cohort_metrics, scan_metrics, vertebra_metrics
 from nnunet_spine.scores.settings import Settings
@@ -101,7 +101,7 @@ def summarise_cohort(cases: Sequence[CaseScore], settings: Settings = Settings()
 
 def _group(cases: Sequence[CaseScore], group: str, draws: np.ndarray, settings: Settings) -> GroupSummary:
     def inside(name: str) -> bool:
-        return group in ("All", name[0], name)
+        return group in ("All", region_of(name), name)
 
     def scans(metric: Metric) -> list[list[Value]]:
         found = ((case, case.vertebra_values(metric, settings)) for case in cases)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from nnunet_spine import centroids, geometry
-from nnunet_spine.anatomy import BY_NNUNET_ID, LEVELS, Level
+from nnunet_spine.anatomy import Structure, structures
 from nnunet_spine.errors import InputError
 from nnunet_spine.label_maps import N_IDS, as_label_ids, centres, label_boxes, label_voxels, labelled_part
 from nnunet_spine.scores.case import CaseScore
@@ -29,18 +29,20 @@ def score_case(
     case: str = "",
     settings: Settings = Settings(),  # noqa: B008
     reference_centers_mm: Mapping[int, Sequence[float]] | None = None,
+    kind: str = "vertebrae",
     notes: Sequence[str] = (),
 ) -> CaseScore:
     """Compare two label maps on one grid.
 
     Args:
-        prediction, reference: nnU-Net ids, same shape (any axis order).
+        prediction, reference: nnU-Net ids, same shape (any axis order); or values of another `kind`.
         affine: voxel index -> RAS mm, 4x4.
         case: name for the report.
         settings: see `Settings`.
         reference_centers_mm: nnU-Net id -> world RAS (3,), where an annotation gives them; they take the place of the
             reference masks' own and must be of the kind that `settings.center` says. Levels that have no mask in the
             reference are scored by their centres only.
+        kind: what the values mean, of `anatomy.KINDS`. Metrics that need centres exist for vertebrae only.
         notes: carried over.
 
     Raises:
@@ -51,9 +53,10 @@ def score_case(
     (pred, ref), affine = labelled_part(as_label_ids(prediction), as_label_ids(reference), affine=affine)
     index, (pred_at, ref_at) = label_voxels(pred, ref)
     overlap = np.bincount(ref_at.astype(np.intp) * N_IDS + pred_at, minlength=N_IDS**2).reshape(N_IDS, N_IDS)
-    pred_mm = _centers(pred, affine, index, pred_at, settings.center)
+    center = settings.center if kind == "vertebrae" else "mask"
+    pred_mm = _centers(pred, affine, index, pred_at, center)
     given = _points(reference_centers_mm or {})
-    ref_mm = _centers(ref, affine, index, ref_at, settings.center) | given
+    ref_mm = _centers(ref, affine, index, ref_at, center) | given
     distances = label_surface_distances(pred.shape, index, pred_at, ref_at, affine[:3, :3])
     radius_mm = settings.identification_radius_mm
     found_as = {
@@ -61,7 +64,7 @@ def score_case(
         for i, point in ref_mm.items()
     }
     lies_on = {i: _most(overlap[:, i], settings) for i in pred_mm}
-    match = _Match(affine, overlap, pred_mm, ref_mm, found_as, lies_on, (pred, ref), distances)
+    match = _Match(affine, overlap, pred_mm, ref_mm, found_as, lies_on, (pred, ref), distances, kind)
     return _assemble(match, case, settings, notes)
 
 
@@ -107,6 +110,7 @@ class _Match:
         found_as, lies_on: see `VertebraScore` and `SurplusVertebra`.
         maps: prediction, and reference where it has masks.
         distances: of the levels with masks on both sides.
+        kind: of `anatomy.KINDS`.
     """
 
     affine: np.ndarray
@@ -117,6 +121,11 @@ class _Match:
     lies_on: dict[int, int | None]
     maps: tuple[np.ndarray, np.ndarray | None]
     distances: dict[int, SurfaceDistances] = field(default_factory=dict)
+    kind: str = "vertebrae"
+
+    def name(self, value: int | None) -> str | None:
+        """What a label value is called."""
+        return next((s.name for s in structures(self.kind) if s.value == value), None)
 
 
 def _assemble(match: _Match, case: str, settings: Settings, notes: Sequence[str]) -> CaseScore:
@@ -124,26 +133,28 @@ def _assemble(match: _Match, case: str, settings: Settings, notes: Sequence[str]
     identified = identified_levels(*centers, radius_mm=radius_mm)
     identified_glocker = identified_levels(*centers, nearest_among="reference", radius_mm=radius_mm)
     vertebrae = tuple(
-        _vertebra(match, level, (level.nnunet_id in identified, level.nnunet_id in identified_glocker), settings)
-        for level in LEVELS
-        if level.nnunet_id in match.ref_mm
+        _vertebra(match, level, (level.value in identified, level.value in identified_glocker), settings)
+        for level in structures(match.kind)
+        if level.value in match.ref_mm
     )
     surplus = tuple(
         _surplus(match, level)
-        for level in LEVELS
-        if level.nnunet_id in match.pred_mm and level.nnunet_id not in match.ref_mm
+        for level in structures(match.kind)
+        if level.value in match.pred_mm and level.value not in match.ref_mm
     )
     overlap = match.overlap
     sizes = int(overlap[1:].sum()), int(overlap[:, 1:].sum()), int(overlap[1:, 1:].sum())
     scan = ScanPair(*sizes, vertebrae, surplus, settings)
     masks = match.maps[1] is not None and (sizes[0] > 0 or not match.ref_mm)
-    values = {m.key: m.compute(scan) if masks or m.needs == "centres" else None for m in scan_metrics()}
-    shift = level_shift((v.name, v.found_as) for v in vertebrae if v.found_as is not None)
-    return CaseScore(case, values, vertebrae, surplus, shift, tuple(notes))
+    given = {"masks": masks, "centres": match.kind == "vertebrae"}
+    values = {m.key: m.compute(scan) if given[m.needs] else None for m in scan_metrics()}
+    pairs = [(v.name, v.found_as) for v in vertebrae if v.found_as is not None]
+    shift = level_shift(pairs) if match.kind == "vertebrae" else None
+    return CaseScore(case, values, vertebrae, surplus, shift, tuple(notes), match.kind)
 
 
-def _vertebra(match: _Match, level: Level, identified: tuple[bool, bool], settings: Settings) -> VertebraScore:
-    i = level.nnunet_id
+def _vertebra(match: _Match, level: Structure, identified: tuple[bool, bool], settings: Settings) -> VertebraScore:
+    i = level.value
     n_ref, n_pred, both = (int(n) for n in (match.overlap[i].sum(), match.overlap[:, i].sum(), match.overlap[i, i]))
     predicted_mm, voxel_mm3 = match.pred_mm.get(i), float(abs(np.linalg.det(match.affine[:3, :3])))
 
@@ -151,7 +162,7 @@ def _vertebra(match: _Match, level: Level, identified: tuple[bool, bool], settin
         prediction, reference = match.maps
         return reference == i, prediction == i, match.affine
 
-    pair = None
+    given, pair = {"masks": n_ref > 0, "centres": match.kind == "vertebrae"}, None
     if predicted_mm is not None:
         pair = VertebraPair(
             n_ref, n_pred, both, voxel_mm3, match.distances.get(i), match.ref_mm[i], predicted_mm, *identified, masks,
@@ -161,28 +172,28 @@ def _vertebra(match: _Match, level: Level, identified: tuple[bool, bool], settin
         name=level.name,
         reference_mm3=n_ref * voxel_mm3 if n_ref else None,
         predicted_mm3=n_pred * voxel_mm3,
-        found_as=_name(match.found_as[i]),
+        found_as=match.name(match.found_as[i]),
         reference_center_mm=_plain(match.ref_mm[i]),
         predicted_center_mm=None if predicted_mm is None else _plain(predicted_mm),
-        values={m.key: _value(m, pair, n_ref > 0) for m in vertebra_metrics()},
+        values={m.key: _value(m, pair, given[m.needs]) for m in vertebra_metrics()},
     )
 
 
-def _value(metric: Metric, pair: VertebraPair | None, has_mask: bool) -> Value:
-    if metric.needs == "masks" and not has_mask:
+def _value(metric: Metric, pair: VertebraPair | None, given: bool) -> Value:
+    if not given:
         return None
     if pair is None:
         return None if isinstance(metric.if_missed, str) else metric.if_missed
     return metric.compute(pair)
 
 
-def _surplus(match: _Match, level: Level) -> SurplusVertebra:
-    i = level.nnunet_id
+def _surplus(match: _Match, level: Structure) -> SurplusVertebra:
+    i = level.value
     return SurplusVertebra(
         name=level.name,
         predicted_mm3=_volume_mm3(match, match.overlap[:, i]),
         predicted_center_mm=_plain(match.pred_mm[i]),
-        lies_on=_name(match.lies_on[i]),
+        lies_on=match.name(match.lies_on[i]),
     )
 
 
@@ -214,7 +225,3 @@ def _volume_mm3(match: _Match, voxels: np.ndarray) -> float:
 
 def _plain(point: np.ndarray) -> tuple[float, float, float]:
     return tuple(point.tolist())
-
-
-def _name(label: int | None) -> str | None:
-    return None if label is None else BY_NNUNET_ID[label].name
