@@ -10,7 +10,8 @@ from nnunet_spine import evaluation, geometry
 from nnunet_spine.anatomy import BY_NAME
 from nnunet_spine.errors import InputError
 from nnunet_spine.evaluation.grids import LabelMap, isotropic_grid
-from nnunet_spine.io.label_ids import NNUNET, TOTALSEGMENTATOR, VERSE
+from nnunet_spine.evaluation.points import Grid
+from nnunet_spine.io.label_ids import NNUNET, TOTALSEGMENTATOR, VERSE, table_of_names
 
 
 class TestNames:
@@ -88,7 +89,8 @@ class TestNames:
             evaluation.pair(tmp_path / "pred", [tmp_path / "ref"])
 
     @pytest.mark.parametrize(
-        ("names", "message"), [(["a.nii", "a.nii.gz"], "a is there twice"), (["notes.txt"], "no .nii"), ([], "no .nii")]
+        ("names", "message"),
+        [(["a.nii", "a.nii.gz"], "a is there twice"), (["notes.txt"], "no .nii.gz"), ([], "no .nii.gz")],
     )
     def test_folders_that_cannot_be_used(self, tmp_path, names, message):
         (tmp_path / "pred").mkdir()
@@ -132,14 +134,16 @@ class TestLabelTables:
         path.write_text(json.dumps({"labels": {"background": 0, "vertebrae_L5": 1, "L4": 2, "sacrum": 3}}))
         table = evaluation.find_table(path)
         assert (table.levels, table.others) == ({1: "L5", 2: "L4"}, {3: "sacrum"})
-        assert evaluation.recognise_table([{1, 2}], tmp_path) == table
+        path.write_text(json.dumps({"labels": {"0": "background", "1": "L5"}}))  # as nnU-Net 1 wrote it
+        assert evaluation.find_table(path).levels == {1: "L5"}
 
     @pytest.mark.parametrize(
         ("labels", "message"),
         [
-            ({"background": 0, "spine": 1}, "no vertebra among the labels background, spine"),
+            ({"background": 0, "liver": 1}, "no vertebra among the labels background, liver"),
             ({"background": 0, "L1": [1, 2]}, "no label table"),
             ({"background": 0, "L1": 1, "ignore": 2}, "ignore label"),
+            ({"background": 0, "L1": 1, "vertebrae_L1": 2}, "labels 1 and 2 are both L1"),
         ],
     )
     def test_dataset_json_without_a_level_for_each_value(self, tmp_path, labels, message):
@@ -148,7 +152,7 @@ class TestLabelTables:
             evaluation.find_table(tmp_path / "dataset.json")
 
     def test_unknown_name(self):
-        with pytest.raises(InputError, match="nnunet, verse, totalsegmentator, auto"):
+        with pytest.raises(InputError, match="nnunet, verse, totalsegmentator, regions, spine, vertebra, auto"):
             evaluation.find_table("ctspine")
 
     @pytest.mark.parametrize(
@@ -160,8 +164,8 @@ class TestLabelTables:
             ([{27, 117}], "totalsegmentator"),
         ],
     )
-    def test_auto_finds_the_one_table_that_fits_the_folder(self, tmp_path, values, name):
-        assert evaluation.recognise_table(values, tmp_path).name == name
+    def test_values_find_the_one_table_that_fits_the_folder(self, values, name):
+        assert evaluation.recognise_table(values).name == name
 
     @pytest.mark.parametrize(
         ("values", "message"),
@@ -171,12 +175,26 @@ class TestLabelTables:
             ([{19, 20, 27, 28}], "verse and totalsegmentator"),
             ([{5, 27, 28, 29, 90}], "version 2 from version 1"),
             ([{200}], "fit no known table"),
-            ([set()], r"\(none\) fit no known table|\(none\) fit"),
+            ([{1}, {1}], r"may be levels \(nnunet\) or regions or spine or vertebra"),
+            ([{2}, {2, 3}], r"may be levels \(nnunet\) or regions"),
         ],
     )
-    def test_auto_refuses_what_is_not_certain(self, tmp_path, values, message):
+    def test_values_that_are_not_certain_are_refused(self, values, message):
         with pytest.raises(InputError, match=message):
-            evaluation.recognise_table(values, tmp_path)
+            evaluation.recognise_table(values)
+
+    def test_without_any_value_every_table_is_as_good(self):
+        assert evaluation.recognise_table([set(), set()]) == NNUNET
+
+    @pytest.mark.parametrize(
+        ("text", "kind", "name"),
+        [("L5", "vertebrae", "L5"), ("vertebra t13", "vertebrae", "T13"), ("vertebrae_C1", "vertebrae", "C1"),
+         ("lumbar", "regions", "lumbar"), ("Cervical spine", "regions", "cervical"), ("spine", "spine", "spine"),
+         ("vertebra", "vertebra", "vertebra")],
+    )  # fmt: skip
+    def test_names_of_other_programs(self, text, kind, name):
+        table = table_of_names({0: "background", 7: text, 8: "disc_L4_L5", 9: "rib_left_1"}, "x")
+        assert (table.kind, table.levels, set(table.others)) == (kind, {7: name}, {8, 9})
 
 
 def oblique(affine, degrees=20.0):
@@ -244,9 +262,9 @@ class TestGrids:
     def test_isotropic_grid_has_the_same_centre(self):
         affine = np.diag([0.5, 2.0, 3.0, 1.0])
         shape, iso = isotropic_grid((21, 11, 5), affine, 1.0)
-        assert shape == (11, 21, 13)
+        assert shape == (10, 22, 15)  # rint(10.5) = 10: from face to face, as VerSe's script
         np.testing.assert_allclose(geometry.spacing_mm(iso), 1.0)
-        np.testing.assert_allclose(geometry.to_world(iso, [5, 10, 6]), geometry.to_world(affine, [10, 5, 2]))
+        np.testing.assert_allclose(geometry.to_world(iso, [4.5, 10.5, 7]), geometry.to_world(affine, [10, 5, 2]))
 
 
 def verse_points(frame: str) -> list[dict]:
@@ -264,14 +282,27 @@ def verse_points(frame: str) -> list[dict]:
     return out
 
 
+MASK = LabelMap(spine(), AFFINE)
+
+
+def own_points(labels=None, affine=AFFINE):
+    """A centroid file with a direction element, made on a mask: body centres as voxels."""
+    labels = spine() if labels is None else labels
+    out = [{"direction": list(geometry.axis_codes(affine))}]
+    for name in LEVELS_SEEN:
+        index = np.argwhere(labels == BY_NAME[name].nnunet_id).mean(0)
+        out.append({"label": BY_NAME[name].verse_id, **dict(zip("XYZ", index.tolist(), strict=True))})
+    return out
+
+
 class TestPoints:
     @pytest.mark.parametrize(("frame", "kind"), [("voxel", "body"), ("verse19", "body"), ("verse20", "mask")])
-    @pytest.mark.parametrize("levels_are_right", [True, False])
-    def test_every_frame_of_verse(self, tmp_path, frame, kind, levels_are_right):
+    @pytest.mark.parametrize("beside", [evaluation.points_beside_mask, evaluation.points_beside_prediction])
+    def test_every_frame_of_verse(self, tmp_path, frame, kind, beside):
         header = [{"direction": ["R", "A", "S"]}] if frame == "voxel" else []
         path = tmp_path / "a_ctd.json"
         path.write_text(json.dumps(header + verse_points(frame)))
-        points = evaluation.read_points(path, spine(), AFFINE, levels_are_right=levels_are_right)
+        points = beside(path, MASK)
         assert points.frame == frame
         found = points.by_kind[kind]
         assert found.keys() == {BY_NAME[n].nnunet_id for n in LEVELS_SEEN}
@@ -282,12 +313,118 @@ class TestPoints:
         path = tmp_path / "a_ctd.json"
         path.write_text(json.dumps([{"label": 20, "X": 400, "Y": 400, "Z": 400}]))
         with pytest.raises(InputError, match="no known frame"):
-            evaluation.read_points(path, spine(), AFFINE, levels_are_right=True)
+            evaluation.points_beside_mask(path, MASK)
 
     def test_our_own_files_hold_both_kinds_in_world_coordinates(self, tmp_path):
         entry = {"name": "T13", "label": 26, "body_centre_mm": [1, 2, 3], "mask_centroid_mm": [1, -8, 3]}
         path = tmp_path / "a.json"
         path.write_text(json.dumps({"case": "a", "frame": "RAS mm", "vertebrae": [entry]}))
-        points = evaluation.read_points(path, spine(), AFFINE, levels_are_right=True)
+        points = evaluation.points_beside_mask(path, MASK)
         assert points.by_kind["body"][26].tolist() == [1, 2, 3]
         assert points.by_kind["mask"][26].tolist() == [1, -8, 3]
+
+    def check(self, points):
+        for name in LEVELS_SEEN:
+            np.testing.assert_allclose(points.by_kind["body"][BY_NAME[name].nnunet_id], center_mm(name), atol=1e-6)
+
+    def test_voxels_belong_to_the_ct_whatever_the_grid_of_the_prediction(self, tmp_path):
+        path = tmp_path / "a_ctd.json"
+        path.write_text(json.dumps(own_points()))
+        fine, affine = np.kron(spine(), np.ones((2, 2, 2), np.uint8)), AFFINE.copy()
+        affine[:3, :3] /= 2
+        affine[:3, 3] -= 1.25
+        cropped = LabelMap(spine()[1:, 2:, 5:], AFFINE.copy())
+        cropped.affine[:3, 3] += 5 * np.array([1, 2, 5])
+        turned, turned_affine = geometry.reorient(spine(), AFFINE, "LPS")
+        ct = Grid(spine().shape, AFFINE, "the CT")
+        for prediction in (LabelMap(fine, affine), cropped, LabelMap(turned, turned_affine)):
+            self.check(evaluation.points_beside_prediction(path, prediction, ct))
+        for prediction in (LabelMap(fine, affine), cropped):  # where without the CT the numbers are other places
+            with pytest.raises(InputError, match=r"which is not given.*Give the CT with -i"):
+                evaluation.points_beside_prediction(path, prediction)
+        # turned only, the direction element tells; every point lies in its label, and that is said
+        found = evaluation.points_beside_prediction(path, LabelMap(turned, turned_affine))
+        self.check(found)
+        assert "read on the prediction's grid" in found.notes[0]
+        wrong = LabelMap(np.roll(spine(), 6, 2), AFFINE)  # a level too high, on the right grid
+        with pytest.raises(InputError, match="--points-grid prediction"):
+            evaluation.points_beside_prediction(path, wrong)
+        self.check(evaluation.points_beside_prediction(path, wrong, trusted=True))
+
+    def test_voxels_outside_the_ct(self, tmp_path):
+        path = tmp_path / "a_ctd.json"
+        path.write_text(json.dumps(own_points()))
+        with pytest.raises(InputError, match="1 of its 4 points lie outside the CT"):
+            evaluation.points_beside_prediction(path, MASK, Grid((8, 8, 20), AFFINE, "the CT"))
+
+    def test_points_are_held_against_the_mask(self, tmp_path):
+        path = tmp_path / "a_ctd.json"
+        fine, affine = np.kron(spine(), np.ones((2, 2, 2), np.uint8)), AFFINE.copy()
+        affine[:3, :3] /= 2
+        affine[:3, 3] -= 1.25
+        path.write_text(json.dumps(own_points()))
+        with pytest.raises(InputError, match="% of its points lie in their labels"):
+            evaluation.points_beside_mask(path, LabelMap(fine, affine))
+        self.check(evaluation.points_beside_mask(path, LabelMap(fine, affine), Grid(spine().shape, AFFINE, "the CT")))
+
+
+class TestPoiFiles:
+    """TPTBox's forms, all of the same points."""
+
+    def body(self):
+        return {n: np.argwhere(spine() == BY_NAME[n].nnunet_id).mean(0) for n in LEVELS_SEEN}
+
+    def forms(self):
+        points, header = self.body(), {"direction": ["R", "A", "S"], "zoom": [5, 5, 5], "shape": [8, 8, 26]}
+        lps = np.diag([-1, -1, 1])
+        world = {n: AFFINE[:3, :3] @ x + AFFINE[:3, 3] for n, x in points.items()}
+        numbers = {str(BY_NAME[n].verse_id): {"50": x.tolist(), "41": [0, 0, 0]} for n, x in points.items()}
+        named = {n: {"Vertebra_Corpus": x.tolist(), "Arcus_Vertebrae": [0, 0, 0]} for n, x in points.items()}
+        coded = [
+            {"label": 256 * part + BY_NAME[n].verse_id, **dict(zip("XYZ", (x + shift).tolist(), strict=True))}
+            for part, shift in ((41, 3), (50, 0)) for n, x in points.items()
+        ]  # fmt: skip
+        own = {"origin": AFFINE[:3, 3].tolist(), "rotation": np.eye(3).tolist()}
+        return {
+            "numbers": [header, numbers],
+            "names": [{**header, "format": "POI"}, named],
+            "coded labels": [header, *coded],
+            "text labels": [header] + [{"label": n.replace("T", "TH"), "X": x[0], "Y": x[1], "Z": x[2]}
+                                       for n, x in points.items()],
+            "with its own geometry": [{**header, **own}, numbers],
+            "world": [{"format": "POI_GLOBAL", "coordinate_system": "nib"},
+                      {n: {"50": x.tolist()} for n, x in world.items()}],
+            "world of ITK": [{"format": "POI_GLOBAL", "coordinate_system": "itk"},
+                             {n: {"50": (lps @ x).tolist()} for n, x in world.items()}],
+        }  # fmt: skip
+
+    def test_every_form(self, tmp_path):
+        path = tmp_path / "a.json"
+        for form, content in self.forms().items():
+            path.write_text(json.dumps(content))
+            points = evaluation.points_beside_mask(path, MASK).by_kind["body"]
+            assert len(points) == 4, form
+            for name in LEVELS_SEEN:
+                np.testing.assert_allclose(points[BY_NAME[name].nnunet_id], center_mm(name), err_msg=form)
+
+    def test_a_grid_that_the_file_states_must_be_the_image_s(self, tmp_path):
+        path = tmp_path / "a.json"
+        content = self.forms()["numbers"]
+        content[0]["zoom"] = [1, 1, 1]
+        path.write_text(json.dumps(content))
+        with pytest.raises(InputError, match="8x8x26 voxels of 1x1x1 mm, not of 8x8x26 voxels of 5x5x5 mm"):
+            evaluation.points_beside_mask(path, MASK)
+        path.write_text(json.dumps(self.forms()["with its own geometry"]))
+        other = LabelMap(np.kron(spine(), np.ones((2, 2, 2), np.uint8)), AFFINE @ np.diag([0.5, 0.5, 0.5, 1]))
+        assert evaluation.points_beside_prediction(path, other).frame == "world"  # needs no grid at all
+
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [([{"vert_label": "20", "50": "(1, 2, 3)"}], "outdated form"),
+         ([{"direction": ["R", "A", "S"]}, {"20": {"41": [1, 2, 3]}}], "without points of vertebral bodies")],
+    )  # fmt: skip
+    def test_what_cannot_be_used_is_named(self, tmp_path, content, message):
+        path = tmp_path / "a.json"
+        path.write_text(json.dumps(content))
+        with pytest.raises(InputError, match=message):
+            evaluation.points_beside_mask(path, MASK)

@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import pytest
+import SimpleITK
 from cube_spine import AFFINE, DISTANCE_MM, LEVELS_SEEN, center_mm, spine, write
 from scipy import ndimage
 
@@ -16,7 +17,8 @@ from nnunet_spine import cli, evaluation, geometry
 from nnunet_spine.anatomy import BY_NAME
 from nnunet_spine.errors import InputError
 from nnunet_spine.evaluation import case_job
-from nnunet_spine.io import files
+from nnunet_spine.io import files, itk
+from nnunet_spine.io.label_tables import write_mask
 from nnunet_spine.scores import Settings
 
 ONE_DOWN = ("T12", "L1", "L2", "L3")
@@ -135,11 +137,10 @@ class TestFailures:
         return folders
 
     def test_each_is_reported_and_the_others_are_scored(self, spoiled, capsys):
-        record = run(spoiled, expect=1)
-        assert [c["case"] for c in record["cases"]] == ["a", "b", "empty_prediction"]
+        record = run(spoiled, "--prediction-labels", "nnunet", expect=1)
+        assert [c["case"] for c in record["cases"]] == ["a", "b", "empty_prediction", "empty_reference"]
         messages = {f["case"]: f["message"] for f in record["failures"]}
-        assert messages.keys() == {"elsewhere", "empty_reference", "truncated", "unpredicted", "verse_ids"}
-        assert "holds no vertebra" in messages["empty_reference"]
+        assert messages.keys() == {"elsewhere", "truncated", "unpredicted", "verse_ids"}
         assert "label 28 is not in the table nnunet (T13 in verse" in messages["verse_ids"]
         assert "--prediction-labels" in messages["verse_ids"]
         assert "different world frame" in messages["elsewhere"]
@@ -150,12 +151,12 @@ class TestFailures:
             assert f"{case}: " in error
             assert message in error
             assert message in summary
-        assert "5 of 8 cases failed" in summary
+        assert "4 of 8 cases failed" in summary
         path = next(f["path"] for f in record["failures"] if f["case"] == "truncated")
         assert path == "../pred/truncated.nii.gz"
 
     def test_an_empty_prediction_misses_everything(self, spoiled):
-        case = run(spoiled, expect=1)["cases"][2]
+        case = run(spoiled, "--prediction-labels", "nnunet", expect=1)["cases"][2]
         assert case["missed"] == list(LEVELS_SEEN)
         assert (case["dice"], case["localisation_error_mm"], case["identification_rate"]) == (0, None, 0)
         assert case["localisation_error_penalised_mm"] == 1000
@@ -193,9 +194,20 @@ class TestFailures:
         assert len(run(folders, expect=1)["failures"]) == 1
         assert run(folders, "--only-common")["failures"] == []
 
+    def test_an_empty_reference_is_scored_by_what_is_surplus(self, folders):
+        write(folders / "ref" / "a.nii.gz", np.zeros_like(spine()))
+        write(folders / "ref" / "b.nii.gz", np.zeros_like(spine()))
+        write(folders / "pred" / "b.nii.gz", np.zeros_like(spine()))
+        a, b = (record := run(folders))["cases"]
+        assert [s["name"] for s in a["surplus"]] == list(LEVELS_SEEN)
+        assert (a["binary_dice"], a["all_labels_correct"], a["notes"]) == (0, False, ["reference is empty"])
+        assert (b["binary_dice"], b["all_labels_correct"], b["suspicion"]) == (None, True, 0)
+        assert record["summary"]["regions"][0]["surplus"] == 4
+        assert record["summary"]["all_labels_correct"]["count"] == 1
+
     def test_nothing_left(self, folders):
         for case in "ab":
-            write(folders / "ref" / f"{case}.nii.gz", np.zeros_like(spine()))
+            (folders / "ref" / f"{case}.nii.gz").write_bytes(b"no mask")
         record = run(folders, expect=1)
         assert (record["cases"], record["summary"]["cases"]) == ([], 0)
 
@@ -288,8 +300,8 @@ class TestParts:
         assert cli.main(["evaluate", *arguments, "-num_parts", str(parts), "-part_id", str(number)]) == expect
 
     def test_the_last_part_writes_what_one_run_writes(self, folders, capsys):
-        write(folders / "ref" / "c.nii.gz", np.zeros_like(spine()))  # fails, in part 0
-        write(folders / "pred" / "c.nii.gz")
+        write(folders / "ref" / "c.nii.gz")  # fails, in part 0
+        write(folders / "pred" / "c.nii.gz", spine(), AFFINE + np.array([[0, 0, 0, 900]] * 3 + [[0] * 4]))
         self.part(folders, 0, expect=1)
         captured = capsys.readouterr()
         assert "part 0 of 2 scored" in captured.out
@@ -383,7 +395,7 @@ class TestRecord:
         (folders / "ref" / "b.nii.gz").unlink()
         files.write_json(folders / "ref" / "dataset.json", {"labels": table})
         (a,) = run(folders, "--reference-labels", folders / "ref" / "dataset.json")["cases"]
-        assert a["labels"] == ["nnunet", "../ref/dataset.json"]
+        assert [table["name"] for table in a["label_tables"]] == ["nnunet", str(folders / "ref" / "dataset.json")]
         np.testing.assert_array_equal(evaluation.read_case(a, folders / "out").reference, spine())
 
     def test_scores_survive_json(self, folders):
@@ -415,6 +427,170 @@ class TestRecord:
         small.unlink()
         large.unlink()
         assert job.peak_bytes() == 0  # reported when its turn comes
+
+
+def renumbered(table):
+    """The spine with the values of a table of names."""
+    mask = np.zeros_like(spine())
+    for name, value in table.items():
+        mask[spine() == BY_NAME[name].nnunet_id] = value
+    return mask
+
+
+OWN_VALUES = {"L2": 1, "L1": 2, "T12": 3, "T11": 4}
+
+
+class TestLabelEvidence:
+    """What lies beside or in the masks wins over what values usually mean."""
+
+    def dataset_json(self, folder, labels):
+        files.write_json(folder / "dataset.json", {"labels": {"background": 0, **labels}})
+
+    @pytest.mark.parametrize("place", ["ref", "."])
+    def test_dataset_json_beside_or_above_the_masks(self, folders, place):
+        write(folders / "ref" / "a.nii.gz", renumbered(OWN_VALUES))
+        write(folders / "ref" / "b.nii.gz", renumbered(OWN_VALUES))
+        write(folders / "pred" / "b.nii.gz")
+        self.dataset_json(folders / place, OWN_VALUES)
+        options = [] if place == "ref" else ["--prediction-labels", "nnunet"]  # above both
+        for case in run(folders, *options)["cases"]:
+            assert (case["dice"], case["all_labels_correct"]) == (1, True)
+
+    def test_a_sacrum_is_no_l6(self, folders):
+        write(
+            folders / "pred" / "a.nii.gz", renumbered({**{n: BY_NAME[n].nnunet_id for n in LEVELS_SEEN[:3]}, "L2": 25})
+        )
+        write(folders / "ref" / "a.nii.gz", renumbered({n: BY_NAME[n].nnunet_id for n in LEVELS_SEEN[:3]}))
+        write(folders / "pred" / "b.nii.gz")
+        self.dataset_json(folders / "pred", {**{n: BY_NAME[n].nnunet_id for n in LEVELS_SEEN}, "sacrum": 25})
+        a, _ = run(folders)["cases"]
+        assert (a["surplus"], a["all_labels_correct"]) == ([], True)
+        assert "prediction: sacrum left out" in a["notes"]
+
+    def test_the_table_in_the_mask_s_own_header(self, folders):
+        for case in "ab":
+            write_mask(folders / "ref" / f"{case}.nii.gz", renumbered(OWN_VALUES), AFFINE, OWN_VALUES)
+            write(folders / "pred" / f"{case}.nii.gz")
+        assert all(case["all_labels_correct"] for case in run(folders)["cases"])
+
+    def test_a_contradiction_is_an_error_with_both_meanings(self, folders, capsys):
+        self.dataset_json(folders / "ref", OWN_VALUES)
+        write_mask(folders / "ref" / "a.nii.gz", renumbered(OWN_VALUES), AFFINE, {"T12": 1, "T11": 2})
+        write(folders / "ref" / "b.nii.gz", renumbered(OWN_VALUES))
+        arguments = ["-p", str(folders / "pred"), "-g", str(folders / "ref"), "-o", str(folders / "out")]
+        assert cli.main(["evaluate", *arguments]) == 2
+        error = capsys.readouterr().err
+        assert "label 1 is L2 by" in error
+        assert "and T12 by" in error
+        assert "--reference-labels" in error
+        assert cli.main(["evaluate", *arguments, "--reference-labels", str(folders / "ref" / "dataset.json")]) == 0
+
+    def test_values_that_may_be_levels_or_regions_are_not_guessed(self, folders, capsys):
+        for case in "ab":
+            write(folders / "ref" / f"{case}.nii.gz", (spine() > 0).astype(np.uint8))
+        arguments = ["-p", str(folders / "pred"), "-g", str(folders / "ref"), "-o", str(folders / "out")]
+        assert cli.main(["evaluate", *arguments]) == 2
+        assert "name the table with --reference-labels" in capsys.readouterr().err.replace("Name", "name")
+
+    def test_regions_are_scored_as_regions(self, folders, capsys):
+        regions = {"T11": 2, "T12": 2, "L1": 3, "L2": 3}
+        wrong = {"T11": 2, "T12": 3, "L1": 3, "L2": 3}
+        for case, prediction in {"a": regions, "b": wrong}.items():
+            for folder, table in (("ref", regions), ("pred", prediction)):
+                write(folders / folder / f"{case}.nii.gz", renumbered(table))
+        for folder in ("ref", "pred"):
+            self.dataset_json(folders / folder, {"cervical": 1, "thoracic": 2, "lumbar": 3})
+        record = run(folders)
+        a, b = record["cases"]
+        assert record["settings"]["kind"] == "regions"
+        assert [v["name"] for v in b["vertebrae"]] == ["thoracic", "lumbar"]
+        assert [v["dice"] for v in b["vertebrae"]] == pytest.approx([2 / 3, 4 / 5])
+        assert (b["binary_dice"], b["identification_rate"], b["shift"], b["all_labels_correct"]) == (
+            1,
+            None,
+            None,
+            None,
+        )
+        assert (a["suspicion"], a["localisation_error_mm"]) == (0, None)
+        assert [g["group"] for g in record["summary"]["levels"]] == ["thoracic", "lumbar"]
+        assert evaluation.read_case(b, folders / "out").prediction.max() == 3
+
+    def test_vertebrae_against_regions_and_the_spine_compare_as_the_coarser_ones(self, folders):
+        for case in "ab":
+            write(folders / "pred" / f"{case}.nii.gz", (spine() > 0).astype(np.uint8))
+        self.dataset_json(folders / "pred", {"spine": 1})
+        record = run(folders)
+        assert record["settings"]["kind"] == "spine"
+        assert [v["name"] for v in record["cases"][0]["vertebrae"]] == ["spine"]
+        assert record["cases"][0]["dice"] == 1
+
+
+class TestOtherFiles:
+    """Masks that other programs write."""
+
+    def sitk_image(self, path, labels, affine):
+        image = SimpleITK.GetImageFromArray(labels.T)
+        itk.set_affine(image, affine)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        SimpleITK.WriteImage(image, str(path), useCompression=True)
+
+    @pytest.mark.parametrize("ending", [".nrrd", ".mha", ".seg.nrrd"])
+    def test_nrrd_and_metaimage_on_either_side(self, folders, ending):
+        turned, affine = geometry.reorient(spine(), AFFINE, "LPI")
+        self.sitk_image(folders / "pred2" / f"a{ending}", np.ascontiguousarray(turned), affine)
+        self.sitk_image(folders / "ref2" / f"a{ending}", spine(), AFFINE)
+        arguments = ["-p", str(folders / "pred2"), "-g", str(folders / "ref2"), "-o", str(folders / "out"), "-np", "1"]
+        assert cli.main(["evaluate", *arguments]) == 0
+        (case,) = evaluation.load(folders / "out")["cases"]
+        assert (case["dice"], case["localisation_error_mm"]) == (1, pytest.approx(0))
+        assert vertebra(case, "L1")["reference_center_mm"] == pytest.approx(center_mm("L1"))
+
+    def test_segments_of_3d_slicer_are_called_by_their_names(self, folders):
+        labels = renumbered(OWN_VALUES)
+        image = SimpleITK.GetImageFromArray(labels.T)
+        itk.set_affine(image, AFFINE)
+        for k, (name, value) in enumerate(OWN_VALUES.items()):
+            image.SetMetaData(f"Segment{k}_Name", f"vertebrae_{name}")
+            image.SetMetaData(f"Segment{k}_LabelValue", str(value))
+        for case in "ab":
+            (folders / "pred" / f"{case}.nii.gz").unlink()
+            SimpleITK.WriteImage(image, str(folders / "pred" / f"{case}.seg.nrrd"))
+        assert all(case["all_labels_correct"] for case in run(folders)["cases"])
+
+    @pytest.mark.parametrize("below", ["", "segmentations"])
+    def test_a_folder_with_one_file_per_vertebra_is_one_mask(self, folders, below):
+        for case in "ab":
+            (folders / "pred" / f"{case}.nii.gz").unlink()
+            for name in LEVELS_SEEN:
+                one = (spine() == BY_NAME[name].nnunet_id).astype(np.uint8)
+                write(folders / "pred" / case / below / f"vertebrae_{name}.nii.gz", one)
+            write(folders / "pred" / case / below / "liver.nii.gz", (spine() == 0).astype(np.uint8))
+        record = run(folders)
+        assert all((c["dice"], c["all_labels_correct"]) == (1, True) for c in record["cases"])
+        np.testing.assert_array_equal(evaluation.read_case(record["cases"][0], folders / "out").prediction, spine())
+        write(folders / "pred" / "a" / below / "vertebrae_L1.nii.gz", np.ones_like(spine()))
+        (failure,) = run(folders, expect=1)["failures"]
+        assert "overlaps another vertebra" in failure["message"]
+
+
+class TestOneMillimetre:
+    @pytest.mark.parametrize("codes", ["LPS", "PIR", "ASL", "IRP"])
+    @pytest.mark.parametrize("spacing", [(0.5, 0.5, 0.5), (0.8, 1.5, 2.5)])
+    def test_nothing_depends_on_how_a_file_is_stored(self, tmp_path, codes, spacing):
+        labels = np.kron(spine(), np.ones((3, 3, 2), np.uint8))
+        affine = np.diag([*spacing, 1.0])
+        affine[:3, 3] = (3.2, -7.7, 12.1)
+        turned, turned_affine = geometry.reorient(labels, affine, codes)
+        write(tmp_path / "ref" / "a.nii.gz", labels, affine)
+        write(tmp_path / "pred" / "a.nii.gz", np.ascontiguousarray(turned), turned_affine)
+        (a,) = run(tmp_path, "--grid", "1mm")["cases"]
+        assert (a["dice"], a["hd_mm"], a["localisation_error_mm"]) == (1, 0, 0)
+        write(tmp_path / "pred" / "a.nii.gz", np.roll(labels, 1, 0), affine)
+        (straight,) = run(tmp_path, "--grid", "1mm")["cases"]
+        write(tmp_path / "ref" / "a.nii.gz", np.ascontiguousarray(turned), turned_affine)
+        (other,) = run(tmp_path, "--grid", "1mm")["cases"]
+        for key in ("dice", "assd_mm", "hd95_mm", "nsd", "localisation_error_mm"):
+            assert other[key] == pytest.approx(straight[key], abs=1e-9)
 
 
 class TestRealMasks:

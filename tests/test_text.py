@@ -21,9 +21,9 @@ def test_json_and_tables_of_every_encoding(tmp_path, encoding, end):
     path.write_bytes(json.dumps({"Müller": [1, 2]}, ensure_ascii=False, indent=1).replace("\n", end).encode(encoding))
     assert read_json(path) == {"Müller": [1, 2]}
     path.write_bytes(end.join(["case,group", "Müller,a", "b,c", ""]).encode(encoding))
-    assert read_groups(path) == {"Müller": "a", "b": "c"}
+    assert read_groups(path) == {"Müller": ("a",), "b": ("c",)}
     path.write_bytes(end.join(["case;from;to", "verse900;L3;L4"]).encode(encoding))
-    assert read_corrections(path)["verse900"].names == {"L3": "L4"}
+    assert read_corrections(path).by_case["verse900"].names == {"L3": "L4"}
     points = [{"direction": ["L", "P", "S"]}, {"label": 20, "X": 1.0, "Y": 2.0, "Z": 3.0}]
     path.write_bytes(json.dumps(points, indent=1).replace("\n", end).encode(encoding))
     assert read_points(path).points[20].tolist() == [1, 2, 3]

@@ -1,6 +1,6 @@
 """Evaluation of one or several methods: pair, score, write."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -68,9 +68,12 @@ def evaluate(prediction: Path, request: Request, folder: Path, run: Run = ALONE,
         run.say(line)
     masks = [files.mask for files in pairs.cases if files.mask]
     tables = (
-        _table(request.prediction_labels, [c.prediction for c in pairs.cases], "prediction", run.say),
-        _table(request.reference_labels, masks, "reference", run.say),
+        _table(request.prediction_labels, [c.prediction for c in pairs.cases], "prediction"),
+        _table(request.reference_labels, masks, "reference"),
     )
+    for role, table in zip(("prediction", "reference"), tables, strict=True):
+        if table.name != NNUNET.name:
+            run.say(f"{role} labels: {table.name}")
     kind = common_kind(table.kind for table in tables)
     if tables[0].kind != tables[1].kind:
         run.say(f"prediction labels {tables[0].kind}, reference labels {tables[1].kind}: compared as {kind}")
@@ -133,19 +136,17 @@ def _cases(pairs: Pairs) -> str:
     return shorten(files.case for files in pairs.cases)
 
 
-def _table(wanted: str, masks: Sequence[Path], role: str, say: Callable[[str], None]) -> LabelTable:
+def _table(wanted: str, masks: Sequence[Path], role: str) -> LabelTable:
     if wanted != "auto":
         return find_table(wanted)
     files = [mask for mask in masks if not mask.is_dir()]  # files of a folder are called after their levels
     if not files:  # reference centres only: they say what they mean
         return NNUNET
     try:
-        table = table_of_masks(files, lambda: _values(files))
+        return table_of_masks(files, lambda: _values(files))
     except InputError as error:
         place = error.path or files[0].parent
         raise InputError(error.found, error.cure.format(role=role), place) from None
-    say(f"{role} labels: {table.name}" + (f", {table.kind}" if table.kind != "vertebrae" else ""))
-    return table
 
 
 def _values(masks: Sequence[Path]) -> Iterator[set[int]]:

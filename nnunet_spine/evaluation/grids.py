@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 
 from nnunet_spine import geometry
@@ -99,11 +98,15 @@ def to_grid(moving: LabelMap, shape: tuple[int, ...], affine: np.ndarray, role: 
 def isotropic_grid(shape: tuple[int, ...], affine: np.ndarray, spacing_mm: float) -> tuple[tuple[int, ...], np.ndarray]:
     """The grid of another voxel size with the same axes and centre, as VerSe's script resamples to 1 mm.
 
-    From face to face of the outermost voxels (`resample_nib` in utils/data_utilities.py there), at least one voxel.
+    As many voxels as there (`resample_nib` in utils/data_utilities.py), at least one. The exact middle stays in place;
+    the script keeps the voxel before the middle where a length is even, which depends on how the file is stored.
     """
     shape = np.asarray(shape)
     new = tuple(int(n) for n in np.maximum(np.rint(shape * geometry.spacing_mm(affine) / spacing_mm), 1))
-    return new, nib.affines.rescale_affine(affine, tuple(shape), (spacing_mm,) * 3, new)
+    out = np.array(affine, float)
+    out[:3, :3] *= spacing_mm / geometry.spacing_mm(affine)
+    out[:3, 3] += volume_center(shape, affine) - volume_center(new, out)
+    return new, out
 
 
 def volume_center(shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:

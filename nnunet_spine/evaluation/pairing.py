@@ -7,6 +7,9 @@ from pathlib import Path
 
 from nnunet_spine.errors import InputError
 from nnunet_spine.evaluation.points import looks_like_points
+from nnunet_spine.io.label_folders import is_structure_folder, level_of_file, structure_case
+from nnunet_spine.io.masks import case_name as name_without_ending
+from nnunet_spine.io.masks import is_mask_name
 from nnunet_spine.io.verse_names import parse_name
 
 _MASK_SUFFIXES = ("_seg-vert_msk", "_seg", "_msk", "_mask")
@@ -53,6 +56,8 @@ def case_name(path: str | Path) -> str:
     Files of VerSe in either layout get the name that the converted dataset gives them, so that
     `sub-verse405_split-verse258_dir-ax_seg-vert_msk.nii.gz` and `verse405_verse258.nii.gz` are one case.
     """
+    if Path(path).is_dir():  # with one file per vertebra
+        return structure_case(Path(path))
     name = Path(path).name
     stem = _stem(name)
     for suffix in (*_POINT_SUFFIXES, *_MASK_SUFFIXES, *_IMAGE_SUFFIXES):
@@ -64,10 +69,7 @@ def case_name(path: str | Path) -> str:
 
 
 def _stem(name: str) -> str:
-    for ending in (".nii.gz", ".nii", ".json"):
-        if name.lower().endswith(ending):
-            return name[: -len(ending)]
-    return name
+    return name[: -len(".json")] if name.lower().endswith(".json") else name_without_ending(name)
 
 
 def _files(place: Path, wanted: Callable[[Path], bool]) -> Iterator[Path]:
@@ -84,10 +86,6 @@ def _files(place: Path, wanted: Callable[[Path], bool]) -> Iterator[Path]:
         yield from found
         if found and Path(folder) == place:
             return
-
-
-def _is_volume(path: Path) -> bool:
-    return path.name.lower().endswith((".nii", ".nii.gz"))
 
 
 def _unique(paths: Iterable[Path], place: Path) -> dict[str, Path]:
@@ -109,13 +107,15 @@ def _unique(paths: Iterable[Path], place: Path) -> dict[str, Path]:
 
 
 def list_masks(place: str | Path) -> dict[str, Path]:
-    """Case name -> NIfTI file, of a file or folder.
+    """Case name -> mask, of a file or folder; a folder with one file per vertebra is the mask of one case.
 
     Raises:
         InputError: no such place, or a case that is there twice.
     """
     place = Path(place)
-    return _unique(_files(place, _is_volume), place)
+    found = list(_files(place, is_mask_name))
+    folders = dict.fromkeys(path.parent for path in found if place.is_dir() and level_of_file(path))
+    return _unique([*folders, *(path for path in found if path.parent not in folders)], place)
 
 
 def list_points(place: str | Path) -> dict[str, Path]:
@@ -139,7 +139,7 @@ def list_images(place: str | Path) -> dict[str, Path]:
         InputError: no such place.
     """
     images = {}
-    for path in _files(Path(place), _is_volume):
+    for path in _files(Path(place), is_mask_name):
         if not _stem(path.name).lower().endswith(_MASK_SUFFIXES):
             images.setdefault(case_name(path), path)
     return images
@@ -168,12 +168,14 @@ def pair(
     prediction, references = Path(prediction), [Path(r) for r in references]
     predictions = list_masks(prediction)
     if not predictions:
-        raise InputError("no .nii or .nii.gz file", "give the folder with the predicted label maps", prediction)
+        raise InputError(
+            "no .nii.gz, .nii, .nrrd or .mha file", "give the folder with the predicted label maps", prediction
+        )
     masks, points = {}, {}
     for place in references:
         found = list_masks(place), list_points(place)
         if not any(found):
-            raise InputError("neither masks (.nii, .nii.gz) nor centroid files (.json)", "check the path", place)
+            raise InputError("neither masks (.nii.gz, .nrrd, ...) nor centroid files (.json)", "check the path", place)
         for known, new in zip((masks, points), found, strict=True):
             if twice := sorted(known.keys() & new.keys()):
                 raise InputError(f"case {twice[0]} is also in {known[twice[0]].parent}", "give one of them", place)
@@ -185,7 +187,7 @@ def pair(
         points.update(found)
     ct = list_images(images) if images is not None else {}
     places = [*references, *([Path(centroids)] if centroids is not None else [])]
-    files_only = prediction.is_file() and all(place.is_file() for place in places)
+    files_only = _is_single(prediction) and all(map(_is_single, places))
     if files_only and len(masks) <= 1 and len(points) <= 1:
         case = case_name(prediction)
         masks, points = (dict.fromkeys([case], *found.values()) if found else {} for found in (masks, points))
@@ -201,12 +203,17 @@ def pair(
             prediction,
         )
     cases = [CaseFiles(c, predictions[c], masks.get(c), points.get(c), ct.get(c)) for c in common]
-    single = prediction.is_file() or all(place.is_file() for place in places)
+    single = _is_single(prediction) or all(map(_is_single, places))
     return Pairs(
         tuple(cases),
         {} if single else {c: known[c] for c in sorted(known.keys() - predictions.keys())},
         {} if single else {c: predictions[c] for c in sorted(predictions.keys() - known.keys())},
     )
+
+
+def _is_single(place: Path) -> bool:
+    """Whether a place is one case, whatever its name."""
+    return place.is_file() or is_structure_folder(place)
 
 
 def shorten(cases: Iterable[str], most: int = 3) -> str:

@@ -68,16 +68,16 @@ class PointFile:
         )
         order = np.argsort(turn[:, 0])  # the grid's axes in the file's order
         own_shape, own_zoom = np.array(shape)[order], spacing_mm(affine)[order]
-        if (self.shape and tuple(own_shape) != tuple(self.shape)) or (
-            self.zoom and not np.allclose(own_zoom, self.zoom, rtol=0.01, atol=0.001)
-        ):
-            stated, own = (
-                f"{'x'.join(f'{n:g}' for n in size) if size else '?'} voxels of {'x'.join(f'{z:.3g}' for z in step)} mm"
-                for size, step in ((self.shape, self.zoom or own_zoom), (own_shape, own_zoom))
-            )
-            raise InputError(
-                f"its points are voxels of an image of {stated}, not of {own}", "give the file of this image", path
-            )
+        same_shape = self.shape is None or tuple(own_shape) == self.shape
+        if same_shape and (self.zoom is None or np.allclose(own_zoom, self.zoom, rtol=0.01, atol=0.001)):
+            return
+        stated = _grid_text(self.shape or own_shape, self.zoom or own_zoom)
+        own = _grid_text(own_shape, own_zoom)
+        raise InputError(f"its points are voxels of an image of {stated}, not of {own}", "give its own image", path)
+
+
+def _grid_text(shape: Iterable[int], zoom_mm: Iterable[float]) -> str:
+    return f"{'x'.join(map(str, shape))} voxels of {'x'.join(f'{z:.3g}' for z in zoom_mm)} mm"
 
 
 def read_points(path: str | Path) -> PointFile:
@@ -118,7 +118,7 @@ def _codes(item: Mapping) -> str:
 def header_grid(header: Mapping) -> tuple[tuple[int, ...] | None, tuple[float, ...] | None]:
     """Shape and voxel size that a file states, None for what it does not."""
     shape, zoom = (header.get(name) for name in ("shape", "zoom"))
-    return tuple(shape) if shape else None, tuple(zoom) if zoom else None
+    return tuple(map(int, shape)) if shape else None, tuple(zoom) if zoom else None
 
 
 def _elements(content: object, path: str | Path) -> list:

@@ -79,7 +79,9 @@ def kind_of_dataset(dataset_json: Mapping[str, object]) -> Kind:
         if dataset_json.get("labels") == dataset_labels(label_set):
             return kind
     labels = dataset_json.get("labels")
-    known = {level.name for level in LEVELS} | set(REGION_NAMES.values()) | {"background", "spine", "ignore"}
+    known = (
+        {level.name for level in LEVELS} | {s.name for s in structures("regions")} | {"background", "spine", "ignore"}
+    )
     if isinstance(labels, dict) and set(labels) <= known and all(type(value) is int for value in labels.values()):
         return labels
     raise InputError("labels that are not those of a dataset of ours", f"name them with --kind ({', '.join(KINDS)})")

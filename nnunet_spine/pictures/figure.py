@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from scipy import ndimage
 
 from nnunet_spine import geometry, scores
-from nnunet_spine.anatomy import BY_NAME, BY_NNUNET_ID
+from nnunet_spine.anatomy import structures
 from nnunet_spine.errors import InputError
 from nnunet_spine.pictures.cuts import (
     CORONAL,
@@ -55,7 +55,8 @@ def case_figure(
             the centres only has panels with these.
         affine: voxel index -> RAS mm, 4x4. Oblique volumes are shown along their own axes.
         title: first line, e.g. the case name.
-        score: of the case; computed if both label maps are given.
+        score: of the case, which also says what its labels are (`CaseScore.kind`); computed if both label maps are
+            given.
         window_hu: black and white of the CT's cuts.
         curved: let the cuts follow the vertebral bodies from row to row; otherwise plane cuts.
         height_px: largest height of all panels together.
@@ -78,6 +79,7 @@ def case_figure(
     maps = {name: scores.as_label_ids(array) for name, array in maps.items()}
     if score is None and len(maps) == 2:
         score = scores.score_case(maps["prediction"], maps["reference"], affine, case=title)
+    structure_kind = score.kind if score is not None else "vertebrae"
 
     image, ras_affine = geometry.reorient(image, affine)
     maps = {name: geometry.reorient(array, affine)[0] for name, array in maps.items()}
@@ -109,11 +111,13 @@ def case_figure(
         column = []
         for name in shown:
             labels = pictures[name] if name in maps else None
-            rgb = overlay(pictures["image"], labels, window)
+            rgb = overlay(pictures["image"], labels, window, structure_kind)
             spots = _spots(seen.get(name, {}), labels, rgb.shape)
             missed_at = _spots(seen["reference"], pictures.get("reference"), rgb.shape)
             names = level_names(name, spots, score, missed_at)
-            column.append(Panel(view, f"{name}, {heading}", rgb, names, _center_marks(name, seen, rgb.shape)))
+            column.append(
+                Panel(view, f"{name}, {heading}", rgb, names, _center_marks(name, seen, rgb.shape, structure_kind))
+            )
         columns.append(column)
     rows = [list(row) for row in zip(*columns, strict=True)]
     if not stacked:
@@ -130,8 +134,9 @@ def _centers(
         index, (values,) = scores.label_voxels(array)
         found[name] = {label: center * stride for label, center in scores.centres(index, values).items()}
     if score is not None:
+        values = {s.name: s.value for s in structures(score.kind)}
         for vertebra in score.vertebrae:
-            label = BY_NAME[vertebra.name].nnunet_id
+            label = values[vertebra.name]
             for name, world_mm in (
                 ("reference", vertebra.reference_center_mm),
                 ("prediction", vertebra.predicted_center_mm),
@@ -203,15 +208,16 @@ def _spots(
     return spots
 
 
-def _center_marks(shown: str, seen: Mapping[str, Mapping[int, tuple[float, float]]], shape: tuple[int, ...]):
+def _center_marks(
+    shown: str, seen: Mapping[str, Mapping[int, tuple[float, float]]], shape: tuple[int, ...], kind: str
+) -> list[Center]:
     """The centres to draw in a panel: the prediction's panels show both."""
-    marks = []
+    marks, colors = [], {s.value: "#{:02x}{:02x}{:02x}".format(*s.color) for s in structures(kind)}
     for label in seen["reference"].keys() | seen["prediction"].keys():
         points = {name: seen[name].get(label) for name in ("reference", "prediction") if shown in (name, "prediction")}
         inside = {name: point for name, point in points.items() if point is not None and _inside(point, shape)}
         if inside:
-            color = BY_NNUNET_ID[label].hex_color
-            marks.append(Center(inside.get("reference"), inside.get("prediction"), color))
+            marks.append(Center(inside.get("reference"), inside.get("prediction"), colors[label]))
     return marks
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nnunet_spine import scores
-from nnunet_spine.anatomy import BY_NAME, BY_NNUNET_ID
+from nnunet_spine.anatomy import structures
 from nnunet_spine.scores import Metric, metrics
 
 WHITE, GREY, GREEN, AMBER, RED = "#ffffff", "#b0b0b0", "#7bd88f", "#ffb454", "#ff6b6b"
@@ -68,8 +68,10 @@ def level_names(
     """
     notes = prediction_notes(score) if shown == "prediction" and score is not None else {}
     names = []
+    known = structures(score.kind if score is not None else "vertebrae")
+    by_value, values = {s.value: s for s in known}, {s.name: s.value for s in known}
     for label, spot in spots.items():
-        level = BY_NNUNET_ID[label]
+        level = by_value[label]
         text, kind = notes.get(level.name, (level.name, None))
         if not spot.met:
             text, kind = f"[{text}]", kind or BESIDE
@@ -77,7 +79,7 @@ def level_names(
         names.append(Name(text, spot.row, spot.column, color, kind))
     if shown == "prediction" and score is not None:
         for vertebra in score.vertebrae:
-            spot = (missed_at or {}).get(BY_NAME[vertebra.name].nnunet_id)
+            spot = (missed_at or {}).get(values[vertebra.name])
             if vertebra.missed and not vertebra.misnamed and spot is not None:
                 names.append(Name(f"no {vertebra.name}", spot.row, spot.column, MISSED.color, MISSED))
     return names

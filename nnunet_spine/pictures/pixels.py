@@ -5,20 +5,26 @@ import numpy as np
 from scipy import ndimage
 
 from nnunet_spine import scores
-from nnunet_spine.anatomy import LEVELS
+from nnunet_spine.anatomy import structures
 
 CT_WINDOW_HU = (-300.0, 1200.0)
 PROJECTION_WINDOW_HU = (0.0, 1400.0)  # the brightest voxel of a slab of soft tissue is already some 200 HU
 FILL_ALPHA, OUTLINE_ALPHA = 0.3, 0.9
 
 
-def overlay(hu: np.ndarray, labels: np.ndarray | None, window_hu: tuple[float, float] = CT_WINDOW_HU) -> np.ndarray:
+def overlay(
+    hu: np.ndarray,
+    labels: np.ndarray | None,
+    window_hu: tuple[float, float] = CT_WINDOW_HU,
+    kind: str = "vertebrae",
+) -> np.ndarray:
     """Windowed CT with labels as a light fill and a strong outline in their fixed colours.
 
     Args:
         hu: CT, (height, width).
         labels: nnU-Net ids, (height, width); None: CT alone.
         window_hu: black and white.
+        kind: what the labels mean, of `anatomy.KINDS`.
 
     Returns:
         uint8 RGB, (height, width, 3).
@@ -28,7 +34,8 @@ def overlay(hu: np.ndarray, labels: np.ndarray | None, window_hu: tuple[float, f
     rgb = np.repeat(grey[..., None], 3, axis=-1)
     if labels is not None:
         colors = np.zeros((scores.N_IDS, 3))
-        colors[[level.nnunet_id for level in LEVELS]] = [level.color for level in LEVELS]
+        for structure in structures(kind):
+            colors[structure.value] = structure.color
         alpha = np.where(outline(labels), OUTLINE_ALPHA, FILL_ALPHA * (labels > 0))[..., None]
         rgb = rgb * (1 - alpha) + colors[labels] * alpha
     return np.rint(rgb).astype(np.uint8)

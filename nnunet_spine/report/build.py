@@ -171,7 +171,7 @@ def _data(content: Mapping[str, object], entries: list[dict], title: str, source
         "summary": _rounded(content["summary"]),
         "groups": _rounded(content["groups"]),
         "failures": content.get("failures", []),
-        "levels": page.levels(),
+        "levels": page.levels(content["settings"]["kind"]),
         "metrics": content["metrics"],
         "fields": _fields(content["metrics"])[1],
         "cases": entries,

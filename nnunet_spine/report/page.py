@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
-from nnunet_spine.anatomy import LEVELS
+from nnunet_spine.anatomy import structures
 
 _PAGE = files("nnunet_spine.report") / "page"
 _VENDOR = files("nnunet_spine.report") / "vendor"
@@ -22,9 +22,12 @@ SCRIPTS = (
 BLOB_OPEN, BLOB_CLOSE = '<script type="application/octet-stream+base64" data-blob="{name}">', "</script>\n"
 
 
-def levels() -> list[dict]:
-    """What the page knows of the levels, cranio-caudal."""
-    return [{"name": v.name, "id": v.nnunet_id, "region": v.region, "color": v.hex_color} for v in LEVELS]
+def levels(kind: str) -> list[dict]:
+    """What the page knows of the levels, or other structures of `anatomy.KINDS`, cranio-caudal."""
+    return [
+        {"name": s.name, "id": s.value, "region": s.region, "color": "#{:02x}{:02x}{:02x}".format(*s.color)}
+        for s in structures(kind)
+    ]
 
 
 def json_text(content: object) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from nnunet_spine import __version__, pictures
-from nnunet_spine.anatomy import BY_NNUNET_ID
+from nnunet_spine.anatomy import structures
 from nnunet_spine.errors import InputError
 from nnunet_spine.evaluation import CaseArrays, read_case, score_from_dict
 from nnunet_spine.io.files import atomic_path
@@ -100,7 +100,7 @@ def make_views(job: ViewJob) -> Views:
         blobs["image"] = encode.image_bytes(grid.mean(image, arrays.affine), grid.affine)
         for name, array in maps.items():
             blobs[name] = encode.nifti_bytes(grid.middle(array, arrays.affine), grid.affine)
-        meshes = _meshes(arrays)
+        meshes = _meshes(arrays, job.entry["kind"])
         blobs["meshes"] = encode.meshes_bytes(meshes)
         deviation = any(mesh.deviation_mm is not None for mesh in meshes["prediction"].values())
     return Views(job.index, _write(job, blobs), tuple(maps), deviation, tuple(problems))
@@ -145,17 +145,15 @@ def _changed(job: ViewJob) -> list[str]:
     return list(changed)
 
 
-def _meshes(arrays: CaseArrays) -> dict[str, dict[str, Mesh]]:
-    if arrays.reference is None:
-        return {"prediction": _named(vertebra_meshes(arrays.prediction, arrays.affine))}
-    return {
-        "reference": _named(vertebra_meshes(arrays.reference, arrays.affine)),
-        "prediction": _named(deviation_meshes(arrays.prediction, arrays.reference, arrays.affine)),
-    }
-
-
-def _named(meshes: Mapping[int, Mesh]) -> dict[str, Mesh]:
-    return {BY_NNUNET_ID[label].name: mesh for label, mesh in meshes.items()}
+def _meshes(arrays: CaseArrays, kind: str) -> dict[str, dict[str, Mesh]]:
+    found = {}
+    if arrays.reference is not None:
+        found["reference"] = vertebra_meshes(arrays.reference, arrays.affine)
+        found["prediction"] = deviation_meshes(arrays.prediction, arrays.reference, arrays.affine)
+    else:
+        found["prediction"] = vertebra_meshes(arrays.prediction, arrays.affine)
+    names = {s.value: s.name for s in structures(kind)}
+    return {side: {names[label]: mesh for label, mesh in meshes.items()} for side, meshes in found.items()}
 
 
 def _pixels(figure: object) -> np.ndarray:

@@ -112,6 +112,7 @@ const RULES = {
   bootstrap_draws: "Bootstrap draws",
   bootstrap_seed: "Bootstrap seed",
   grid: "Grid",
+  kind: "Structures",
   prediction_labels: "Labels of the prediction",
   reference_labels: "Labels of the reference",
 };

@@ -4,7 +4,7 @@ const COLUMNS = [
   { key: "case", label: "Case", value: (c) => c.case, first: "ascending" },
   { key: "suspicion", label: "Suspicion", value: (c) => c.suspicion },
   { key: "findings", label: "Findings", text: true, value: (c) => c.findings },
-  { key: "levels", label: "Levels C1 to L6", text: true, value: (c) => c.n_reference },
+  { key: "levels", label: LEVELS.length > 1 ? `Levels ${LEVELS[0].name} to ${LEVELS.at(-1).name}` : "Structure", text: true, value: (c) => c.n_reference },
   ...CASE_METRICS.map((metric) => ({
     key: metric.mean_key, label: withUnit(metric), metric, value: (c) => c[metric.mean_key],
     first: metric.better === "higher" ? "ascending" : "descending", // the worst at the top
