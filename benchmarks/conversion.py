@@ -18,9 +18,10 @@ import numpy as np
 from benchmarks.timing import alternate, median_ratio
 from nnunet_spine.anatomy import lookup_table
 from nnunet_spine.dataset_conversion.case import Choices
-from nnunet_spine.dataset_conversion.convert import Run, build, plan_conversion
+from nnunet_spine.dataset_conversion.convert import build, plan_conversion
 from nnunet_spine.dataset_conversion.target import Target
 from nnunet_spine.dataset_conversion.verse import CONVERTER, find_scans
+from nnunet_spine.jobs import Run
 from nnunet_spine.phantom import PhantomOptions, draw_phantom
 
 SPACING_MM = (0.8, 0.8, 1.0)

@@ -12,6 +12,7 @@ from pathlib import Path, PurePath
 
 from nnunet_spine.dataset_conversion.corrections import Correction
 from nnunet_spine.dataset_conversion.sources import ImageSource, LandmarkSource, MaskSource
+from nnunet_spine.jobs import Failure
 
 SPLITS = ("training", "validation", "test")
 LABEL_SETS = ("vertebrae", "regions", "spine")
@@ -82,17 +83,6 @@ class Choices:
 
 
 @dataclass(frozen=True)
-class Problem:
-    """A case that cannot be used, and why."""
-
-    case: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.case}: {self.message}"
-
-
-@dataclass(frozen=True)
 class Found:
     """What a converter found below the sources.
 
@@ -104,7 +94,7 @@ class Found:
     """
 
     scans: tuple[Scan, ...]
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[Failure, ...] = ()
     remarks: tuple[str, ...] = ()
     left_out: tuple[Path, ...] = ()
 

@@ -1,11 +1,13 @@
 """Run a conversion: find, check, write, report."""
 
+import contextlib
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from nnunet_spine import __version__
-from nnunet_spine.dataset_conversion.case import Choices, Converter, Problem, Scan
+from nnunet_spine.dataset_conversion.case import Choices, Converter, Scan
 from nnunet_spine.dataset_conversion.corrections import Correction, read_corrections
 from nnunet_spine.dataset_conversion.coverage import coverage_lines, labels_of, names_in, occurring
 from nnunet_spine.dataset_conversion.dataset_json import dataset_json
@@ -16,39 +18,30 @@ from nnunet_spine.dataset_conversion.prepare import FORMAT, Job, Record
 from nnunet_spine.dataset_conversion.split_names import SplitRules, assign_splits, patients_in_several_splits
 from nnunet_spine.dataset_conversion.splits import Fold, folds_of_parts, splits_for
 from nnunet_spine.dataset_conversion.target import RECEIPT, Target, is_finished
-from nnunet_spine.dataset_conversion.writer import (
-    CaseJob,
-    Progress,
-    check_cases,
-    discard,
-    lock,
-    prepare_cases,
-    publish,
-)
+from nnunet_spine.dataset_conversion.writer import CaseJob, Prepared, check_cases, prepare_cases, publish
 from nnunet_spine.errors import InputError
 from nnunet_spine.io.files import read_json, write_json, write_text
 from nnunet_spine.io.label_tables import kind_of_dataset, write_sidecars
+from nnunet_spine.jobs import ALONE, Contents, Failure, Run, Workplace, contents_of_inputs
+
+
+def _complain(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 @dataclass(frozen=True)
-class Run:
-    """How a conversion runs; changes nothing about its result but the cases left out by `skip_bad`.
+class Manner:
+    """What to do about bad cases, and whether to write.
 
     Attributes:
-        workers: processes.
         dry_run: check and report, write nothing.
         skip_bad: leave bad cases out instead of stopping.
-        say: prints a line of the report.
         complain: prints a line on bad cases.
-        progress: wraps an iterator of known length.
     """
 
-    workers: int = 1
     dry_run: bool = False
     skip_bad: bool = False
-    say: Callable[[str], None] = print
-    complain: Callable[[str], None] = print
-    progress: Progress = lambda items, total: items
+    complain: Callable[[str], None] = _complain
 
 
 @dataclass(frozen=True)
@@ -77,7 +70,7 @@ class Plan:
     folds: str = "official"
     splits_from: Path | None = None
     splits: tuple[Sequence[Fold], str] | None = None
-    problems: Sequence[Problem] = ()
+    problems: Sequence[Failure] = ()
     remarks: Sequence[str] = ()
     sources: Sequence[str] = ()
     unit: str = "scan"
@@ -170,65 +163,106 @@ def _left_out_remark(paths: Sequence[Path]) -> list[str]:
     return [f"{len(paths)} file{'s' * (len(paths) > 1)} with other names left out, e.g. {shown}, in {paths[0].parent}"]
 
 
-def build(plan: Plan, run: Run) -> int:
+def build(plan: Plan, run: Run = ALONE, manner: Manner = Manner()) -> int:
     """Check and write a planned dataset; prints the report.
 
+    Args:
+        plan: the dataset.
+        run: how; a part of several prepares its cases, and the one that ends last publishes the dataset.
+        manner: what to do about bad cases, and whether to write.
+
     Returns:
-        Number of cases in the dataset.
+        Number of cases in the dataset; 0 where other parts still have to do theirs.
 
     Raises:
         InputError: bad cases without `skip_bad` (nothing is written), nothing left, or another dataset lies there.
         WriteError: the target cannot be written; finished cases wait in the hidden folder for the next run.
+        Unfinished: the same for want of memory, or where a worker was killed.
     """
-    target = plan.target
-    if is_finished(target, plan.identity):
-        if not run.dry_run:
-            discard(target)
-        left_out = list(read_json(target.folder / RECEIPT).get("left_out", {}))
-        were = f"{len(left_out)} case{'s were' if len(left_out) > 1 else ' was'} left out as bad: {', '.join(left_out)}"
-        run.say(f"{target.folder} is complete, nothing to do{f' ({were})' if left_out else ''}")
-        return len(read_manifest(target.folder / "manifest.csv"))
-    if run.dry_run:
-        records, problems = check_cases(plan.jobs, run.workers, run.progress)
-        plan = plan.narrowed(records) if plan.narrowed else plan
-        splits, sentence = _report(plan, records, [*plan.problems, *problems], run)
-        run.say(f"nothing written (--dry-run); would write {target.folder}; {sentence}")
-        return len(records)
+    if manner.dry_run and not run.shard.is_whole:
+        raise InputError("--dry-run of a part", "check all cases at once, without -num_parts")
+    if (number := _finished(plan, run)) is not None:
+        return number
+    if manner.dry_run:
+        checked = check_cases(plan.jobs, run)
+        plan = plan.narrowed(checked.records) if plan.narrowed else plan
+        _, sentence = _report(plan, checked, run, manner)
+        run.say(f"nothing written (--dry-run); would write {plan.target.folder}; {sentence}")
+        return len(checked.records)
     if plan.narrowed:
-        records, problems = check_cases(plan.jobs, run.workers, run.progress)
-        if problems and not run.skip_bad:
-            _report(plan, records, [*plan.problems, *problems], run)
-        plan = plan.narrowed(records)
-    with lock(target):
-        records, problems = prepare_cases(target, plan.jobs, run.workers, run.progress)
+        checked = check_cases(plan.jobs, run)
+        if checked.failures and not manner.skip_bad:
+            _report(plan, checked, run, manner)
+        plan = plan.narrowed(checked.records)
+    new = not plan.target.raw.exists()
+    try:
+        return _write(plan, run, manner)
+    finally:
+        if new:  # leave no empty folder behind where nothing was written
+            with contextlib.suppress(OSError):
+                plan.target.raw.rmdir()
+
+
+def _finished(plan: Plan, run: Run) -> int | None:
+    """Number of cases of the dataset if it is complete, after saying so."""
+    target = plan.target
+    if not is_finished(target, plan.identity, plan.jobs):
+        return None
+    left_out = list(read_json(target.folder / RECEIPT).get("left_out", {}))
+    were = f"{len(left_out)} case{'s were' if len(left_out) > 1 else ' was'} left out as bad: {', '.join(left_out)}"
+    run.say(f"{target.folder} is complete, nothing to do{f' ({were})' if left_out else ''}")
+    return len(read_manifest(target.folder / "manifest.csv"))
+
+
+def _write(plan: Plan, run: Run, manner: Manner) -> int:
+    target = plan.target
+    place = Workplace(target.staging, [plan.identity, digest(job.parameters() for job in plan.jobs)])
+    with place.entered():
+        if (number := _finished(plan, run)) is not None:  # by a run that ended just now
+            place.clear()
+            return number
+        prepared = prepare_cases(target, plan.jobs, run)
+        prepared = replace(prepared, failures=[*plan.problems, *prepared.failures])
+        if prepared.missing or not place.is_last():
+            return _wait_for_others(prepared, target, run, manner)
         try:
-            splits, sentence = _report(plan, records, [*plan.problems, *problems], run)
+            splits, sentence = _report(plan, prepared, run, manner)
         except InputError:
-            discard(target)
+            if run.shard.is_whole:
+                place.clear()
             raise
-        files = _write_top_level(plan, records, [*plan.problems, *problems], splits)
-        publish(target, files)
+        publish(target, _write_top_level(plan, prepared, splits))
+        place.clear()
     run.say(f"{target.folder} written; {sentence}")
-    return len(records)
+    return len(prepared.records)
 
 
-def _report(
-    plan: Plan, records: Sequence[Record], problems: Sequence[Problem], run: Run
-) -> tuple[list[dict[str, list[str]]], str]:
+def _wait_for_others(prepared: Prepared, target: Target, run: Run, manner: Manner) -> int:
+    for line in problem_lines(prepared.failures):
+        manner.complain(line)
+    left = f"{prepared.missing} cases of other parts" if prepared.missing else "a run that is still at work"
+    run.say(f"{'done' if run.shard.is_whole else run.shard}: {target.folder} waits for {left}")
+    if prepared.failures and not manner.skip_bad:
+        raise InputError(f"{len(prepared.failures)} cases cannot be used", "fix them, or give all parts --skip-bad")
+    return 0
+
+
+def _report(plan: Plan, found: Prepared, run: Run, manner: Manner) -> tuple[list[dict[str, list[str]]], str]:
     """Print what was found; stop on bad cases. Returns the folds and a sentence on them."""
+    records, problems = found.records, found.failures
     if records:
         for line in report_lines(records, plan.remarks, plan.unit):
             run.say(line)
     if problems:
-        run.complain(f"{len(problems)} bad case{'s' * (len(problems) > 1)}{' left out' if run.skip_bad else ''}:")
+        manner.complain(f"{len(problems)} bad case{'s' * (len(problems) > 1)}{' left out' if manner.skip_bad else ''}:")
         for line in problem_lines(problems):
-            run.complain(line)
-    if problems and not run.skip_bad:
+            manner.complain(line)
+    if problems and not manner.skip_bad:
         total = len(records) + len(problems)
         first = "" if len(problems) > 1 else f" ({problems[0]})"
         raise InputError(
             f"{len(problems)} of {total} cases cannot be used{first}; nothing was written",
-            "mend them, or leave them out with --skip-bad",
+            "fix them, or leave them out with --skip-bad",
         )
     splits, sentence = _folds(plan, records)
     for line in coverage_lines(plan.describe(records)["labels"], records, splits):
@@ -257,10 +291,9 @@ def _folds(plan: Plan, records: Sequence[Record]) -> tuple[list[dict[str, list[s
     return folds, sentence
 
 
-def _write_top_level(
-    plan: Plan, records: Sequence[Record], problems: Sequence[Problem], splits: list[dict[str, list[str]]]
-) -> set[str]:
+def _write_top_level(plan: Plan, prepared: Prepared, splits: list[dict[str, list[str]]]) -> set[str]:
     """Write what belongs to the dataset as a whole; the receipt comes last. Returns all its files."""
+    records = prepared.records
     folder = plan.target.staging / "dataset"
     files = {name for record in records for name in record.files} | {"dataset.json", "manifest.csv", RECEIPT}
     content = plan.describe(records)
@@ -274,11 +307,22 @@ def _write_top_level(
         "program": f"nnunet-spine {__version__}",
         "identity": plan.identity,
         "sources": list(plan.sources),
-        "left_out": {problem.case: problem.message for problem in problems},
+        "left_out": {problem.case: problem.text for problem in prepared.failures},
         "files": sorted(files),
+        "contents": {case: _contents(inputs) for case, inputs in sorted(_all_inputs(plan, prepared).items())},
     }
     write_json(folder / RECEIPT, receipt)
     return files
+
+
+def _all_inputs(plan: Plan, prepared: Prepared) -> dict[str, Mapping[str, Contents | None]]:
+    """What the source files held, also those of cases that were left out, which may be usable once they change."""
+    bad = {failure.case for failure in prepared.failures} - prepared.contents.keys()
+    return {**prepared.contents, **{job.case: contents_of_inputs(job) for job in plan.jobs if job.case in bad}}
+
+
+def _contents(inputs: Mapping[str, Contents | None]) -> dict[str, dict | None]:
+    return {name: asdict(held) if held else None for name, held in inputs.items()}
 
 
 def _fingerprint(scan: Scan) -> str:

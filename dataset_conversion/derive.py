@@ -1,7 +1,5 @@
 """Datasets that share the images of a vertebrae dataset and have coarser labels: regions, or one spine."""
 
-import hashlib
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +23,7 @@ from nnunet_spine.dataset_conversion.target import Target, vertebrae_dataset
 from nnunet_spine.errors import InputError
 from nnunet_spine.io.files import read_json
 from nnunet_spine.io.label_tables import kind_of_dataset, write_mask
-from nnunet_spine.io.masks import read_mask
+from nnunet_spine.io.masks import read_mask, voxels_in
 
 
 @dataclass(frozen=True)
@@ -54,19 +52,14 @@ class DerivedJob:
     def label_path(self) -> str:
         return f"labels{'Ts' if self.row['split'] == 'test' else 'Tr'}/{self.case}.nii.gz"
 
-    def signature(self) -> str:
-        stat = (self.source / self.label_path).stat()
-        content = [
-            FORMAT,
-            self.labels,
-            self.row,
-            self.label_set,
-            self.declared,
-            str(self.source),
-            stat.st_size,
-            stat.st_mtime_ns,
-        ]
-        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+    def inputs(self) -> dict[str, Path]:
+        return {"label": self.source / self.label_path}
+
+    def parameters(self) -> object:
+        return [FORMAT, dict(self.labels), self.row, self.label_set, self.declared, str(self.source)]
+
+    def peak_bytes(self) -> float:
+        return 4.0 * voxels_in(self.source / self.label_path)
 
     def run(self, folder: Path | None) -> tuple[Record, ...]:
         mask = read_mask(self.source / self.label_path, highest=max(self.labels.values()))

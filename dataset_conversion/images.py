@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnunet_spine.dataset_conversion.source_files import data_files
 from nnunet_spine.dataset_conversion.sources import Grid, ImageSource, OpenImage
 from nnunet_spine.errors import InputError
+from nnunet_spine.io.itk import data_files
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nnunet_spine.anatomy import BY_VERSE_ID
-from nnunet_spine.dataset_conversion.source_files import data_files
 from nnunet_spine.dataset_conversion.sources import Grid, OpenMask
 from nnunet_spine.errors import InputError
+from nnunet_spine.io.itk import data_files
 
 VERSE_LABELS: dict[int, str] = {value: level.name for value, level in BY_VERSE_ID.items()}
 """Mask value -> level name in VerSe masks; 26 and 27 (sacrum, coccyx) are defined there but never annotated."""

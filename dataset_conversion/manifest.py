@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from nnunet_spine.dataset_conversion.case import SPLITS, Problem
+from nnunet_spine.dataset_conversion.case import SPLITS
 from nnunet_spine.dataset_conversion.prepare import Record
 from nnunet_spine.errors import InputError
 from nnunet_spine.io.text import read_records
+from nnunet_spine.jobs import Failure
 
 
 def manifest_text(records: Iterable[Record]) -> str:
@@ -38,7 +39,7 @@ def report_lines(records: Sequence[Record], remarks: Iterable[str] = (), unit: s
             yield f"  {record.case}: {'; '.join(notes)}"
 
 
-def problem_lines(problems: Sequence[Problem]) -> Iterator[str]:
+def problem_lines(problems: Sequence[Failure]) -> Iterator[str]:
     """One line for each bad case."""
     for problem in problems:
         yield f"  {problem}"

@@ -1,7 +1,5 @@
 """From one scan of any data set to the files of one nnU-Net case."""
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,9 +17,13 @@ from nnunet_spine.errors import InputError
 from nnunet_spine.geometry import axis_codes
 from nnunet_spine.io.files import write_json
 from nnunet_spine.io.label_tables import kind_of_dataset, write_mask
+from nnunet_spine.io.masks import voxels_in
 
 FORMAT = 3
 """Raise when the same input and options give other files: unfinished work of an older version is then done again."""
+
+_BYTES_PER_VOXEL = 8
+"""A mask, what is resampled of it, and its connected pieces; an image that has to be rewritten."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,24 @@ class Job:
     def case(self) -> str:
         return self.scan.case
 
-    def signature(self) -> str:
-        """Changes whenever a source file or a choice does."""
-        stats = [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in self.scan.files if p.exists()]
-        content = [FORMAT, plain(self.choices), plain(self.scan), plain(self.correction), stats]
-        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+    def inputs(self) -> dict[str, Path]:
+        """Every file of the scan, named after its part: "image", "mask", "mask 2"."""
+        parts = {"image": self.scan.image, "mask": self.scan.mask, "landmarks": self.scan.landmarks}
+        return {
+            part if number == 1 else f"{part} {number}": path
+            for part, source in parts.items()
+            if source
+            for number, path in enumerate(source.files, 1)
+        }
+
+    def parameters(self) -> object:
+        return [FORMAT, plain(self.choices), plain(self.scan), plain(self.correction)]
+
+    def peak_bytes(self) -> float:
+        """Of the mask, or of the image where that is the only volume; NIfTI images are linked, not read."""
+        files = self.inputs()
+        first = files.get("mask") or files.get("image")
+        return float(_BYTES_PER_VOXEL * voxels_in(first)) if first else 0.0
 
     def run(self, folder: Path | None) -> "tuple[Record, ...]":
         return (prepare(self.scan, self.choices, self.correction, folder),)

@@ -4,7 +4,6 @@ File names are bytes: a name that is not UTF-8 is an ordinary name (surrogateesc
 """
 
 import os
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -75,20 +74,6 @@ def volumes_left_out(seen: Iterable[Path], used: Iterable[Path]) -> tuple[Path, 
     """Those of the files that look like images or masks and are part of no scan."""
     used = {os.path.realpath(path) for path in used}
     return tuple(p for p in seen if p.name.lower().endswith(VOLUME_ENDINGS) and os.path.realpath(p) not in used)
-
-
-def data_files(path: Path) -> tuple[Path, ...]:
-    """The files that the header of a MetaImage or NRRD names, if any; a missing one is found when it is read."""
-    try:
-        with path.open("rb") as file:
-            text = file.read(1 << 16).decode("latin-1")
-    except OSError:
-        return ()
-    entry = re.search(r"^(?:data ?file|ElementDataFile)\s*[:=]\s*(.+?)\s*$", text, re.MULTILINE | re.IGNORECASE)
-    if not entry or entry[1].upper() in ("LOCAL", "LIST"):
-        return ()
-    data = path.with_name(entry[1])
-    return (data,) if data.is_file() else ()
 
 
 def _is_folder(entry: os.DirEntry) -> bool:

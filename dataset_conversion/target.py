@@ -1,12 +1,13 @@
 """The dataset folder: where it lies, whether its number is free, and whether it is finished."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from nnunet_spine.errors import InputError
 from nnunet_spine.io.files import read_json
+from nnunet_spine.jobs import Contents, Job, unchanged
 
 RECEIPT = "conversion.json"
 
@@ -99,14 +100,15 @@ def vertebrae_dataset(raw: str | Path, number: int) -> tuple[Path, dict]:
     return folder, receipt
 
 
-def is_finished(target: Target, identity: Mapping[str, object]) -> bool:
-    """Whether exactly this dataset already lies there, complete.
+def is_finished(target: Target, identity: Mapping[str, object], jobs: Sequence[Job] = ()) -> bool:
+    """Whether exactly this dataset already lies there, complete and of the files as they are now.
 
     Args:
         identity: what defines the dataset: converter, choices, source files.
+        jobs: of its cases, whose source files are compared with what they held.
 
     Raises:
-        InputError: something else lies there, or files of it are missing.
+        InputError: something else lies there, files of it are missing, or source files have changed since.
     """
     if not os.path.lexists(target.folder):
         return False
@@ -114,6 +116,10 @@ def is_finished(target: Target, identity: Mapping[str, object]) -> bool:
     if not (target.folder / RECEIPT).is_file():
         raise InputError("exists and was not written by nnunet-spine convert", cure, target.folder)
     receipt = read_json(target.folder / RECEIPT)
+    if changed := _changed(receipt, jobs, (target.folder / RECEIPT).stat().st_mtime_ns):
+        more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+        cure = "move the folder away and convert again, or choose another id with -d"
+        raise InputError(f"was made before these changed: {', '.join(changed[:3])}{more}", cure, target.folder)
     there = receipt.get("identity", {}) if isinstance(receipt, dict) else {}
     if differing := differences(there, identity):
         raise InputError(f"exists and differs in: {', '.join(differing)}", cure, target.folder)
@@ -124,6 +130,18 @@ def is_finished(target: Target, identity: Mapping[str, object]) -> bool:
             target.folder,
         )
     return True
+
+
+def _changed(receipt: object, jobs: Sequence[Job], noted_ns: int) -> list[str]:
+    """Source files that hold something else than when the dataset was made, as far as its receipt says."""
+    noted = receipt.get("contents", {}) if isinstance(receipt, dict) else {}
+    changed = []
+    for job in jobs:
+        then = {name: Contents(**held) if held else None for name, held in noted.get(job.case, {}).items()}
+        for name, path in job.inputs().items():
+            if name in then and not unchanged(path, then[name], noted_ns):
+                changed.append(f"{name} of {job.case} ({path})")
+    return changed
 
 
 ADDED_LATER = {"min_unlisted_mm3": 2000.0, "declared": [], "folds": "source"}

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 
-from nnunet_spine.dataset_conversion.case import Converter, Found, Problem, Scan
+from nnunet_spine.dataset_conversion.case import Converter, Found, Scan
 from nnunet_spine.dataset_conversion.images import NiftiFile
 from nnunet_spine.dataset_conversion.labels import LabelFile
 from nnunet_spine.dataset_conversion.source_files import same_files, source_folders, volumes_left_out, walk
@@ -20,6 +20,7 @@ from nnunet_spine.dataset_conversion.verse_centroids import VerseCentroids
 from nnunet_spine.dataset_conversion.verse_corrections import VERIDAH
 from nnunet_spine.errors import InputError
 from nnunet_spine.io.verse_names import Name, parse_name, year_of
+from nnunet_spine.jobs import Failure
 
 _EXPECTED = (
     "expected <split>/rawdata/sub-*/sub-*_ct.nii.gz with derivatives beside it, or verse*.nii.gz with verse*_seg"
@@ -82,7 +83,7 @@ def find_scans(sources: Iterable[str | Path], *, prefer: str = "auto") -> Found:
         scan, duplicates = _choose(candidates, prefer)
         if duplicates:
             places = ", ".join(str(c.files[0]) for c in duplicates)
-            problems.append(Problem(case, f"duplicate case: {places}. Remove all but one"))
+            problems.append(Failure(case, f"duplicate case: {places}", "remove all but one"))
         else:
             chosen.append(scan)
     if shared := [case for case, copies in by_case.items() if len(copies) > 1]:
@@ -126,7 +127,7 @@ def _groups(source: Path, paths: Iterable[Path]) -> list[_Group]:
     return list(groups.values())
 
 
-def _complete(groups: list[_Group]) -> tuple[list[Scan], list[Problem]]:
+def _complete(groups: list[_Group]) -> tuple[list[Scan], list[Failure]]:
     scans, problems = [], []
     for group in groups:
         files = {kind: paths[:1] if _one(paths) else paths for kind, paths in group.files.items()}
@@ -135,13 +136,13 @@ def _complete(groups: list[_Group]) -> tuple[list[Scan], list[Problem]]:
         images, masks = group.files.get("image"), group.files.get("mask")
         if doubles:
             places = ", ".join(str(p) for p in doubles[0])
-            problems.append(Problem(group.name.case, f"duplicate case: {places}. Remove all but one"))
+            problems.append(Failure(group.name.case, f"duplicate case: {places}", "remove all but one"))
         elif not images:
             lonely = next(iter(group.files.values()))[0]
             if masks:  # centroids alone are not a case
-                problems.append(Problem(group.name.case, f"{lonely}: mask without an image. Add the image"))
+                problems.append(Failure(group.name.case, "mask without an image", "add the image", str(lonely)))
         elif not masks:
-            problems.append(Problem(group.name.case, f"{images[0]}: image without a mask. Add the mask"))
+            problems.append(Failure(group.name.case, "image without a mask", "add the mask", str(images[0])))
         else:
             scans.append(_scan(group))
     return scans, problems

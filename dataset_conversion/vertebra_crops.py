@@ -4,8 +4,6 @@ For networks that segment the vertebra in the middle of their patch [Mita et al.
 neighbours are background.
 """
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +22,7 @@ from nnunet_spine.dataset_conversion.target import Target, vertebrae_dataset
 from nnunet_spine.errors import InputError
 from nnunet_spine.io.files import read_json, read_nifti, write_nifti
 from nnunet_spine.io.label_tables import write_mask
-from nnunet_spine.io.masks import read_mask
+from nnunet_spine.io.masks import read_mask, voxels_in
 
 DEFAULT_LEVELS = ("L2", "L3", "L4", "L5")
 
@@ -61,11 +59,15 @@ class CropsJob:
     def label_path(self) -> Path:
         return self.source / f"labels{self.ending}/{self.case}.nii.gz"
 
-    def signature(self) -> str:
-        stats = [(s.st_size, s.st_mtime_ns) for s in (self.image_path.stat(), self.label_path.stat())]
-        known = [self.labels, self.row, self.levels, str(self.source), crops.CROP_SHAPE, crops.CROP_SPACING_MM]
-        content = [FORMAT, *known, stats]
-        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+    def inputs(self) -> dict[str, Path]:
+        return {"image": self.image_path, "label": self.label_path}
+
+    def parameters(self) -> object:
+        crop = [crops.CROP_SHAPE, crops.CROP_SPACING_MM]
+        return [FORMAT, dict(self.labels), self.row, self.levels, str(self.source), crop]
+
+    def peak_bytes(self) -> float:
+        return 8.0 * voxels_in(self.label_path)
 
     def run(self, folder: Path | None) -> tuple[Record, ...]:
         mask = read_mask(self.label_path, highest=max(self.labels.values()))

@@ -13,7 +13,7 @@ from nnunet_spine import __version__
 from nnunet_spine.commands import COMMANDS
 from nnunet_spine.commands.arguments import HelpFormatter, Parser, common_options
 from nnunet_spine.commands.output import drop_output, printable_everywhere
-from nnunet_spine.errors import InputError, WriteError
+from nnunet_spine.errors import InputError, Unfinished, WriteError
 
 _EXIT_CODES = (
     "exit codes: 0 done, 1 failed (a case, the disk, memory), 2 bad input or usage, 130 interrupted, "
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
         return 130
-    except (InputError, WriteError, MemoryError) as error:
+    except (InputError, WriteError, Unfinished, MemoryError) as error:
         if "--debug" in argv:
             raise
         print(f"{name}: {error if str(error) else 'not enough memory'}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""The two ways to fail: input that cannot be used, and a target that cannot be written."""
+"""The ways to fail: input that cannot be used, a target that cannot be written, work that could not be finished."""
 
 import errno
 from os import PathLike
@@ -40,6 +40,14 @@ class WriteError(_OneLine, RuntimeError):
     """The target cannot be written: disk full, no permission, a file where a folder should be.
 
     Not the input's fault: the command line prints it as one line and exits with code 1. Arguments as `InputError`.
+    """
+
+
+class Unfinished(_OneLine, RuntimeError):
+    """Work that ended before its time through no fault of the input: memory, or a process that was killed.
+
+    What is done is kept, and running again helps. The command line prints it as one line and exits with code 1.
+    Arguments as `InputError`.
     """
 
 

@@ -12,6 +12,7 @@ from verse_tree import AFFINE_RAS, digests, run_convert, save, spine_ct, spine_m
 
 from nnunet_spine.dataset_conversion import writer
 from nnunet_spine.errors import InputError
+from nnunet_spine.jobs import Workplace
 
 # Dies just before the n-th change of the file system, for every n (or every few) until a run gets through.
 KILLER = """
@@ -210,11 +211,11 @@ def test_interrupted_work_is_taken_up_unless_the_source_changed(tmp_path, monkey
     prepared = []
     attempt = writer._attempt
 
-    def stops_at_c(job, folder):
+    def stops_at_c(folder, job):
         if job.case == "c" and len(prepared) < 3:
             raise KeyboardInterrupt
         prepared.append(job.case)
-        return attempt(job, folder)
+        return attempt(folder, job)
 
     monkeypatch.setattr(writer, "_attempt", stops_at_c)
     argv = ("verse", tmp_path / "v", "-d", "710", "-o", tmp_path / "raw")
@@ -233,13 +234,9 @@ def test_interrupted_work_is_taken_up_unless_the_source_changed(tmp_path, monkey
 
 def test_two_runs_do_not_mix(tmp_path):
     pytest.importorskip("fcntl")
-    from nnunet_spine.dataset_conversion.target import Target
-
     subject(tmp_path / "v" / "training", "a")
-    with (
-        writer.lock(Target(tmp_path / "raw", 710, "VerSe")),
-        pytest.raises(InputError, match="another run writes this dataset"),
-    ):
+    busy = Workplace(tmp_path / "raw" / ".partial-Dataset710_VerSe", "other choices")
+    with busy.entered(), pytest.raises(InputError, match="another run with other options or sources is at work"):
         run_convert("verse", tmp_path / "v", "-d", "710", "-o", tmp_path / "raw")
 
 

@@ -22,10 +22,11 @@ from verse_tree import (
 )
 
 from nnunet_spine.anatomy import BY_NAME
-from nnunet_spine.dataset_conversion.convert import Run, build, plan_conversion
+from nnunet_spine.dataset_conversion.convert import build, plan_conversion
 from nnunet_spine.dataset_conversion.target import Target
 from nnunet_spine.dataset_conversion.verse import CONVERTER, find_scans
 from nnunet_spine.io import files, label_tables
+from nnunet_spine.jobs import Processes, Run
 
 
 @pytest.fixture
@@ -350,7 +351,7 @@ def test_workers_make_no_difference(tmp_path, raw):
         subject(tmp_path / "v" / "training", name, dtype=np.float64)
     run_convert("verse", tmp_path / "v", "-d", "1", "-o", raw / "one")
     plan = plan_conversion(CONVERTER, [tmp_path / "v"], Target(raw / "two", 1, "VerSe"))
-    assert build(plan, Run(workers=2)) == 3
+    assert build(plan, Run(Processes(2))) == 3
     assert digests(raw / "one") == digests(raw / "two")
 
 

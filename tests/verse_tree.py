@@ -113,6 +113,7 @@ def example(root: Path) -> None:
 def run_convert(*argv: str | Path) -> int:
     """The command with its own parser, errors raised."""
     parser = argparse.ArgumentParser()
+    parser.set_defaults(command="convert")
     parser.add_argument("--quiet", action="store_true")
     parser.add_argument("--debug", action="store_true")
     convert.add_arguments(parser)

@@ -5,7 +5,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from nnunet_spine.errors import InputError, WriteError
+from nnunet_spine.commands.batch import add_batch_options, run_of
+from nnunet_spine.errors import InputError, Unfinished, WriteError
 
 if TYPE_CHECKING:
     from nnunet_spine.dataset_conversion.case import Converter
@@ -41,10 +42,11 @@ def main(converter: "Converter", argv: Sequence[str] | None = None) -> int:
     own = _own_options(converter)
     parser = Parser(description=converter.title, parents=[own, common_options()], formatter_class=HelpFormatter)
     _add_data_set_arguments(parser, converter, own)
+    parser.set_defaults(command="convert")
     args = parser.parse_args(argv)
     try:
         return run(args)
-    except (InputError, WriteError) as error:
+    except (InputError, WriteError, Unfinished) as error:
         if args.debug:
             raise
         print(f"{parser.prog}: {error}", file=sys.stderr)
@@ -55,7 +57,7 @@ def _add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--raw", metavar="DIR", help="folder of raw datasets (default: variable nnUNet_raw)")
     parser.add_argument("--skip-bad", action="store_true", help="leave bad cases out and list them at the end")
     parser.add_argument("--dry-run", action="store_true", help="check, print the report, write nothing")
-    parser.add_argument("-np", dest="workers", type=int, metavar="N", help="processes (default: cores, at most 8)")
+    add_batch_options(parser)
 
 
 def _add_crop_arguments(parser: argparse.ArgumentParser) -> None:
@@ -209,26 +211,13 @@ def _plan_crops(args: argparse.Namespace) -> "Plan":
 def run(args: argparse.Namespace) -> int:
     """Convert; see `nnunet_spine.dataset_conversion.convert`."""
     from nnunet_spine.commands.output import drop_output
-    from nnunet_spine.dataset_conversion.convert import Run, build
-    from nnunet_spine.dataset_conversion.writer import available_workers
-
-    plan = args.plan(args)
-
-    def progress(items, total):
-        from tqdm import tqdm
-
-        return tqdm(items, total=total, unit="scan", disable=args.quiet or not sys.stderr.isatty())
+    from nnunet_spine.dataset_conversion.convert import Manner, build
 
     def say(line: str) -> None:
-        if args.quiet:
-            return
         try:
             print(line, flush=True)
         except BrokenPipeError:  # the conversion goes on when nobody reads its report
             drop_output()
 
-    def complain(line: str) -> None:
-        print(line, file=sys.stderr)
-
-    build(plan, Run(available_workers(args.workers), args.dry_run, args.skip_bad, say, complain, progress))
+    build(args.plan(args), run_of(args, "scan", say), Manner(args.dry_run, args.skip_bad))
     return 0

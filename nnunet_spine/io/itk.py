@@ -91,15 +91,18 @@ def shape_of(path: str | Path) -> tuple[int, ...]:
     return reader.GetSize()
 
 
-def data_file(path: str | Path) -> Path | None:
-    """The one file beside a header (.nhdr, .mhd) that holds its voxels; None where the file itself does."""
+def data_files(path: str | Path) -> tuple[Path, ...]:
+    """The files beside a header (.nhdr, .mhd) that hold its voxels; none where the file itself does.
+
+    A missing one, or a list of files, is found when the volume is read.
+    """
     try:
         with Path(path).open("rb") as file:
             entry = _DATA_ENTRY.search(file.read(1 << 16).decode("latin-1"))
     except OSError:
-        return None
-    data = Path(path).with_name(entry[2]) if entry and entry[2].upper() != "LOCAL" else None
-    return data if data and data.is_file() else None
+        return ()
+    data = Path(path).with_name(entry[2]) if entry and entry[2].upper() not in ("LOCAL", "LIST") else None
+    return (data,) if data and data.is_file() else ()
 
 
 def read_fields(path: str | Path) -> dict[str, str]:

@@ -65,8 +65,8 @@ def case_name(path: str | Path) -> str:
 def with_data_files(files: Mapping[str, str | Path | None]) -> dict[str, Path]:
     """Named files that exist, each with the voxels that some formats keep beside their header, as "NAME data"."""
     given = {name: Path(path) for name, path in files.items() if path}
-    beside = {f"{name} data": itk.data_file(path) for name, path in given.items() if itk.is_itk_name(path)}
-    return given | {name: path for name, path in beside.items() if path}
+    headers = {name: path for name, path in given.items() if itk.is_itk_name(path)}
+    return given | {f"{name} data": data for name, path in headers.items() for data in itk.data_files(path)}
 
 
 def voxels_in(path: str | Path) -> int:

@@ -12,7 +12,7 @@ from nnunet_spine.jobs.memory import choose_workers, memory_bytes, usable_cores
 from nnunet_spine.jobs.outcome import Done, Failure, failure_of
 from nnunet_spine.jobs.processes import Processes, processes
 from nnunet_spine.jobs.progress import progress_bar, say_beside_bar
-from nnunet_spine.jobs.runner import ALONE, Job, Run, joined, run_jobs
+from nnunet_spine.jobs.runner import ALONE, Job, Run, contents_of_inputs, joined, run_jobs
 from nnunet_spine.jobs.shards import WHOLE, Shard
 from nnunet_spine.jobs.store import Store
 from nnunet_spine.jobs.workplace import Workplace
@@ -35,6 +35,7 @@ __all__ = [
     "Workplace",
     "choose_workers",
     "contents_of",
+    "contents_of_inputs",
     "failure_of",
     "joined",
     "memory_bytes",

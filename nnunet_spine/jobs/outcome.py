@@ -57,8 +57,13 @@ class Failure:
         """What was found and what to do, without case and file."""
         return str(InputError(self.found, self.cure))
 
+    @property
+    def text(self) -> str:
+        """File, what was found and what to do."""
+        return str(InputError(self.found, self.cure, self.path or None))
+
     def __str__(self) -> str:
-        return f"{self.case}: {InputError(self.found, self.cure, self.path or None)}"
+        return f"{self.case}: {self.text}"
 
 
 def failure_of(case: str, error: Exception) -> Failure:

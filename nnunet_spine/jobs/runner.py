@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from nnunet_spine.errors import InputError, WriteError
-from nnunet_spine.jobs.contents import contents_of
+from nnunet_spine.jobs.contents import Contents, contents_of
 from nnunet_spine.jobs.executors import HERE, Executor, Lost
 from nnunet_spine.jobs.outcome import Done, Failure, failure_of
 from nnunet_spine.jobs.shards import WHOLE, Shard
@@ -105,7 +105,7 @@ def _attempt(work: Callable[[J], R], store: Store | None, job: J) -> Done[R] | F
     try:
         if store:  # before the work: a file may change meanwhile, and is then found to be another
             store.forget(job)
-            inputs = {name: contents_of(path) for name, path in job.inputs().items()}
+            inputs = contents_of_inputs(job)
         outcome = Done(job.case, work(job), inputs)
     except WriteError as error:
         return error
@@ -117,6 +117,15 @@ def _attempt(work: Callable[[J], R], store: Store | None, job: J) -> Done[R] | F
     except WriteError as error:
         return error
     return outcome
+
+
+def contents_of_inputs(job: Job) -> dict[str, Contents | None]:
+    """Name of each input file -> what it holds, None where there is none.
+
+    Raises:
+        OSError: there, but not readable.
+    """
+    return {name: contents_of(path) for name, path in job.inputs().items()}
 
 
 def joined(jobs: Sequence[J], store: Store) -> tuple[list[Done | Failure], list[J]]:

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from nnunet_spine.errors import InputError
-from nnunet_spine.io.files import read_json, remove_left_over, write_json
 from nnunet_spine.jobs.contents import Contents, unchanged
 from nnunet_spine.jobs.outcome import Done, Failure
 
@@ -41,6 +40,8 @@ class Store:
 
     def find(self, job: object) -> Done | Failure | None:
         """What is known of a case, or None: never done, done with other parameters or files, incomplete, or damaged."""
+        from nnunet_spine.io.files import read_json  # here, so that lists and --help need not wait for nibabel
+
         path = self._path(job)
         try:
             noted_ns = path.stat().st_mtime_ns
@@ -67,6 +68,8 @@ class Store:
         Raises:
             WriteError: the folder cannot be written.
         """
+        from nnunet_spine.io.files import write_json
+
         content = {
             "parameters": _digest(job.parameters()),
             "inputs": {name: asdict(held) if held else None for name, held in inputs.items()},
@@ -86,6 +89,8 @@ class Store:
 
     def tidy(self) -> None:
         """Remove what killed runs left half written."""
+        from nnunet_spine.io.files import remove_left_over
+
         remove_left_over(self.folder)
 
     def _path(self, job: object) -> Path:

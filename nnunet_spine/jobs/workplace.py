@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import IO
 
 from nnunet_spine.errors import InputError, write_error
-from nnunet_spine.io.files import read_json, write_json
 
 try:
     import fcntl
@@ -49,6 +48,8 @@ class Workplace:
             self._lock.close()
 
     def _enter(self) -> None:
+        from nnunet_spine.io.files import write_json  # here, so that lists and --help need not wait for nibabel
+
         while True:
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
@@ -104,6 +105,8 @@ class Workplace:
             return False
 
     def _identity_there(self) -> object:
+        from nnunet_spine.io.files import read_json
+
         try:
             return read_json(self.folder / _IDENTITY)
         except InputError:
