@@ -12,6 +12,7 @@ from nnunet_dataset import PLANS
 from nnunetv2.run.run_training import get_trainer_from_args
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
+from nnunet_spine import cli
 from nnunet_spine.errors import InputError
 from nnunet_spine.io.files import read_json, write_json
 from nnunet_spine.trainers import get_trainer
@@ -213,3 +214,38 @@ def test_a_seeded_training_goes_on_as_if_it_had_not_been_stopped(monkeypatch):
     resumed.run_training()
     for name, value in expected.items():
         torch.testing.assert_close(resumed.network.state_dict()[name], value, rtol=1e-5, atol=1e-6)
+
+
+class TestCheckWithPlans:
+    """`nnunet-spine trainers NAME -d DATASET` says what training would."""
+
+    def check(self, capsys, *arguments: str) -> tuple[int, str]:
+        code = cli.main(["trainers", *arguments])
+        return code, capsys.readouterr().err
+
+    def test_what_can_train(self, capsys):
+        code, said = self.check(capsys, "GlobalConvTrainer_width2", "-d", "1", "-p", PLANS)
+        assert code == 0
+        assert "GlobalConvTrainer_width2 can train dataset 1 with TestPlans" in said
+
+    @pytest.mark.parametrize(
+        ("name", "arguments", "message"),
+        [
+            ("ConvLSTMTrainer_skips9", ["-d", "1"], "ConvLSTMUNet does not fit these plans: n_convlstm_skips must be"),
+            ("AttentionTrainer", ["-d", "1", "-c", "2d"], "its maps are three-dimensional. Train 3d_fullres"),
+            ("GlobalConvTrainer", ["-d", "1", "-c", "2d"], "a 2d configuration lacks"),
+            ("AttentionTrainer", ["-d", "2"], "AttentionTrainer cannot train on regions"),
+            ("MobileASPPTrainer_separation", ["-d", "2"], "regions, which are not separate from each other"),
+            ("SpineTrainer", ["-d", "1", "-c", "3d_lowres"], "no configuration '3d_lowres'. There is 2d, 3d_fullres"),
+            ("SpineTrainer", ["-d", "1", "-p", "NoPlans"], "no such plans"),
+            ("SpineTrainer", ["-d", "77"], "no dataset '77'"),
+        ],
+    )
+    def test_what_cannot(self, capsys, name, arguments, message):
+        code, said = self.check(capsys, name, "-p", PLANS, *arguments)
+        assert code == 2
+        assert message in said
+        assert said.count("\n") == 1
+
+    def test_a_dataset_without_a_trainer(self, capsys):
+        assert self.check(capsys, "-d", "1")[0] == 2

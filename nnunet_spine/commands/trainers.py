@@ -2,11 +2,15 @@
 
 import argparse
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
-from nnunet_spine.trainers import TRAINERS, get_recipe
+from nnunet_spine.errors import InputError
+from nnunet_spine.io.environment import nnunet_folder, raw_dataset
+from nnunet_spine.io.files import read_json
+from nnunet_spine.trainers import TRAINERS, get_recipe, get_trainer
 from nnunet_spine.training.common_options import COMMON_OPTIONS
 from nnunet_spine.training.declaration import Declaration
 from nnunet_spine.training.options import Option
@@ -28,15 +32,28 @@ class Setting:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", nargs="?", help="a trainer or recipe: check it, and show what it takes and sets")
+    parser.add_argument(
+        "-d", dest="dataset", help="id or name of a planned dataset: check the name with its plans, too"
+    )
+    parser.add_argument("-p", dest="plans_name", default=DEFAULT_PLANS, help="name of these plans, with -d")
+    parser.add_argument("-c", dest="configuration", help="of these plans, with -d; unset: the recommended one")
     parser.add_argument("--json", action="store_true", help="as JSON, for scripts")
 
 
 def run(args: argparse.Namespace) -> None:
+    if args.dataset and not args.name:
+        raise InputError(f"-d {args.dataset} without a trainer", "name the trainer or recipe to check")
     if args.name is None:
         _print_json([_describe(trainer) for trainer in TRAINERS.values()]) if args.json else _print_all()
         return
     recipe = get_recipe(args.name)
-    check_folder_name(recipe.name, DEFAULT_PLANS, recipe.trainer.recommended, shortest(recipe))
+    if args.dataset:
+        remark = _check_with_plans(recipe, args)
+        print(f"{recipe.name} can train dataset {args.dataset} with {args.plans_name}", file=sys.stderr)
+        if remark:
+            print(remark, file=sys.stderr)
+    else:
+        check_folder_name(recipe.name, DEFAULT_PLANS, recipe.trainer.recommended, shortest(recipe))
     if args.json:
         settings = {s.address: {"value": s.value, "from": s.origin} for s in settings_of(recipe)}
         _print_json(
@@ -48,6 +65,18 @@ def run(args: argparse.Namespace) -> None:
         )
     else:
         _print_one(recipe)
+
+
+def _check_with_plans(recipe: Recipe, args: argparse.Namespace) -> str | None:
+    folder = nnunet_folder("nnUNet_preprocessed") / raw_dataset(args.dataset).name
+    file = folder / f"{args.plans_name}.json"
+    if not file.is_file():
+        raise InputError("no such plans", f"run nnunet-spine plan -d {args.dataset} -p {args.plans_name} first", file)
+    plans, dataset_json = read_json(file), read_json(folder / "dataset.json")
+    from nnunet_spine.training.fit import check_with_plans
+
+    configuration = args.configuration or recipe.trainer.recommended
+    return check_with_plans(get_trainer(recipe.name), plans, configuration, dataset_json)
 
 
 def settings_of(recipe: Recipe) -> Iterator[Setting]:

@@ -22,6 +22,7 @@ from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from nnunetv2.configuration import ANISO_THRESHOLD
 from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.utilities.label_handling.label_handling import LabelManager
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
@@ -42,8 +43,8 @@ ADDED = "added_by_trainer"
 class BaseTrainer(nnUNetTrainer):
     """nnU-Net's trainer, told by settings; see the module.
 
-    A trainer with a behaviour of its own overrides the hooks: `input_channels`, `output_channels`, `last_transforms`,
-    `case_validation`, `state_to_save` and `restore_state`.
+    A trainer with a behaviour of its own overrides the hooks: `check`, `input_channels`, `output_channels`,
+    `last_transforms`, `case_validation`, `state_to_save` and `restore_state`.
 
     Attributes:
         recipe: the name of the class, read.
@@ -70,7 +71,7 @@ class BaseTrainer(nnUNetTrainer):
         several_outputs = len(self.configuration_manager.pool_op_kernel_sizes) > 2
         self.enable_deep_supervision = self.settings.network.deep_supervision and several_outputs
         self.class_weights: tuple[float, ...] | None = None
-        preconditions.check_labels(self.declaration, type(self).__name__, self.label_manager)
+        self.check(self.plans_manager, self.configuration_manager, self.label_manager)
 
     def initialize(self) -> None:
         preconditions.check_preprocessed(self)
@@ -85,6 +86,17 @@ class BaseTrainer(nnUNetTrainer):
             self.print_to_log_file(remark)
 
     # -- what a trainer with a behaviour of its own may override -------------------------------------------------------
+
+    @classmethod
+    def check(cls, plans: PlansManager, configuration: ConfigurationManager, labels: LabelManager) -> None:
+        """Whether this trainer can train with these plans and labels; also asked without training.
+
+        Raises:
+            InputError, NotImplementedError: it cannot.
+        """
+        preconditions.check_labels(cls.declaration, cls.__name__, labels)
+        cls.settings.sampling.check(configuration.patch_size)
+        cls.settings.loss.check(LossContext(labels.has_regions, labels.ignore_label, configuration.batch_dice))
 
     @classmethod
     def input_channels(cls, image_channels: int) -> int:
@@ -241,11 +253,8 @@ class BaseTrainer(nnUNetTrainer):
         # On the instance: nnU-Net calls the static methods through `self`, and they cannot see the trainer.
         self.get_training_transforms = self._training_transforms
         self.get_validation_transforms = self._validation_transforms
-        pin_memory = self.device.type == "cuda"
-        loaders = self.settings.sampling.loaders(
-            super().get_dataloaders, self.current_epoch, self.local_rank, pin_memory=pin_memory
-        )
-        return tuple(loaders)
+        make = super().get_dataloaders
+        return self.settings.sampling.loaders(make, self.current_epoch, self.local_rank, self.device)
 
     def _training_transforms(self, patch_size, rotation, scales, mirror_axes, *args, use_mask_for_norm=None, **kwargs):
         transforms = self.settings.augmentation.transforms(

@@ -21,13 +21,12 @@ from nnunet_spine.training.sagittal import sagittal_axis
 class SpineMapTrainer(BaseTrainer):
     """Learns the share of spine in each cell of the map, whatever the labels are."""
 
-    def initialize(self) -> None:
-        if len(self.configuration_manager.patch_size) != 3:
-            raise InputError(
-                f"{type(self).__name__} cannot train {self.configuration_name}: its maps are three-dimensional",
-                "train 3d_fullres",
-            )
-        super().initialize()
+    @classmethod
+    def check(cls, plans, configuration, labels) -> None:
+        super().check(plans, configuration, labels)
+        if len(configuration.patch_size) != 3:
+            raise InputError(f"{cls.__name__} cannot train slices: its maps are three-dimensional", "train 3d_fullres")
+        sagittal_axis(plans)
 
     @classmethod
     def output_channels(cls, labels: int) -> int:

@@ -51,6 +51,15 @@ class Loss:
 
         return [SeparationTransform(ignore_label)]
 
+    def check(self, context: "LossContext") -> None:
+        """Whether the loss can be made.
+
+        Raises:
+            InputError: see `build`.
+        """
+        if self.name is not None:
+            self.build(context)
+
     def build(self, context: "LossContext", **options: Any) -> "nn.Module":
         """The loss of a name.
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from nnunet_spine.errors import InputError
 
 if TYPE_CHECKING:
+    import torch
+
     from nnunet_spine.training.centred import CentredCases
 
 
@@ -45,7 +47,9 @@ class Sampling:
         np.random.seed(state)  # noqa: NPY002 - nnU-Net draws from the global state
         random.seed(state)
 
-    def loaders(self, make: Callable[[], Sequence[Any]], epoch: int, rank: int, *, pin_memory: bool) -> Sequence[Any]:
+    def loaders(
+        self, make: Callable[[], tuple[Any, Any]], epoch: int, rank: int, device: "torch.device"
+    ) -> tuple[Any, Any]:
         """nnU-Net's loaders; with a seed their workers are seeded and deliver in a fixed order.
 
         nnU-Net's own pool of workers has no seeds and delivers what is ready first.
@@ -53,6 +57,8 @@ class Sampling:
         Args:
             make: makes nnU-Net's loaders of training and validation.
             epoch: the first one.
+            rank: of this process.
+            device: of the training.
         """
         if self.seed is None:
             return make()
@@ -74,8 +80,22 @@ class Sampling:
         seeded = []
         for part, (loader, n) in enumerate(zip(loaders, (workers, max(1, workers // 2)), strict=True)):
             seeds = np.random.SeedSequence((self.seed, epoch, rank, part)).generate_state(n).tolist()
-            seeded.append(MultiThreadedAugmenter(loader.data_loader, None, n, seeds=seeds, pin_memory=pin_memory))
-        return seeded
+            seeded.append(
+                MultiThreadedAugmenter(loader.data_loader, None, n, seeds=seeds, pin_memory=device.type == "cuda")
+            )
+        return tuple(seeded)
+
+    def check(self, patch_size: Sequence[int]) -> None:
+        """Whether patches of this size can be drawn.
+
+        Raises:
+            InputError: patches around the middle of the scan would be slices.
+        """
+        if self.centred_mm is not None and len(patch_size) < 3:
+            raise InputError(
+                "patches around the middle of the scan need three axes, which a 2d configuration lacks",
+                "train 3d_fullres",
+            )
 
     def centred_cases(
         self, training: Any, validation: Any, patch_size: Sequence[int], read_size: Sequence[int], spacing_mm: Any
@@ -93,11 +113,7 @@ class Sampling:
         """
         from nnunet_spine.training.centred import CentredCases
 
-        if len(patch_size) < 3:
-            raise InputError(
-                "patches around the middle of the scan need three axes, which a 2d configuration lacks",
-                "train 3d_fullres",
-            )
+        self.check(patch_size)
         shape = training.load_case(training.identifiers[0])[0].shape[1:]
         if any(n > 1.5 * p for n, p in zip(shape, patch_size, strict=True)):
             raise InputError(
