@@ -93,7 +93,7 @@ def test_values_by_hand(tables):
     header, rows = read_markdown(evaluation.to_markdown(tables["scans"]))
     row = dict(zip(header, rows[1], strict=True))
     assert (row["method"], row["group"], row["scans"]) == ("A_1", "all", "2")
-    assert (row["All labels correct %"], row["Labels right %"]) == ("50.0 [0.0, 100.0]", "50.0 [0.0, 100.0]")
+    assert (row["All labels correct %"], row["Label precision %"]) == ("50.0 [0.0, 100.0]", "50.0 [0.0, 100.0]")
     header, rows = read_markdown(evaluation.to_markdown(tables["segmentation_levels"]))
     assert [row[1] for row in rows[:5]] == [*LEVELS_SEEN, "L3"]
 

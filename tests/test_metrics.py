@@ -107,6 +107,22 @@ def test_on_the_page(evaluated, browser):
     assert page.complaints() == []
 
 
+def test_on_the_page_of_a_comparison(evaluated, browser):
+    out, _ = evaluated
+    assert cli.main(["report", "-e", str(out), "--quiet", "-np", "1"]) == 0
+    page = Page(browser).open(out / "report.html")
+    row = page.run("return document.querySelector('[data-metric=shrinkage_ml]').innerText")
+    assert "+2.00" in row
+    assert "Reference volume less predicted volume." in page.run("return document.body.innerText")
+    page.click("#levels [data-value=shrinkage_ml]")
+    assert page.run("return document.querySelector('.chart').getAttribute('aria-label')") == "Shrinkage, ml"
+    page.click("#cases [data-value=shrinkage_ml]")
+    assert page.run("return [...document.querySelectorAll('#case-table tbody td')].map((x) => x.innerText)") == [
+        "0.00", "2.00", "+2.00", "0.00", "2.00", "+2.00",
+    ]  # fmt: skip
+    assert page.complaints() == []
+
+
 @pytest.mark.parametrize("metric", metrics.METRICS, ids=lambda metric: metric.key)
 def test_every_metric_explains_itself(metric):
     from nnunet_spine.scores import Settings

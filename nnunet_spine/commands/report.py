@@ -10,8 +10,14 @@ HELP = "one self-contained HTML page for an evaluation: numbers, distributions, 
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-e", "--evaluation", type=Path, required=True, help="evaluation.json, or its folder")
-    parser.add_argument("-o", "--output", type=Path, help="page to write; unset: report.html beside evaluation.json")
+    parser.add_argument(
+        "-e",
+        "--evaluation",
+        type=Path,
+        required=True,
+        help="evaluation.json, or comparison.json of several methods, or its folder",
+    )
+    parser.add_argument("-o", "--output", type=Path, help="page to write; unset: report.html beside it")
     parser.add_argument("--title", help="heading of the page; unset: the method's name, or a general one")
     parser.add_argument(
         "--viewers",
@@ -25,9 +31,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from nnunet_spine.report import ReportOptions, build_report
+    from nnunet_spine.report import ReportOptions, build_comparison, build_report, is_comparison
 
     folder = args.evaluation if args.evaluation.is_dir() else args.evaluation.parent
+    if is_comparison(args.evaluation):
+        path = build_comparison(args.evaluation, args.output or folder / "report.html", args.title)
+        print(f"{path} ({path.stat().st_size / 1e6:.1f} MB, methods side by side)")
+        return 0
     run_ = run_of(args, "case")
     options = ReportOptions(args.title, args.viewers, tuple(args.cases))
     report = build_report(args.evaluation, args.output or folder / "report.html", options, run_)

@@ -12,9 +12,11 @@ def paired_metrics() -> list[Metric]:
 
 
 def paired_differences(
-    scores: Sequence[CaseScore], baseline: Sequence[CaseScore], settings: Settings
+    scores: Sequence[CaseScore], baseline: Sequence[CaseScore], settings: Settings, *, group: str = "All"
 ) -> dict[str, Summary]:
     """Difference of every metric, scan by scan; by `Metric.mean_key`.
+
+    Of a region or a level the metrics of vertebrae, of each scan's mean over its vertebrae there.
 
     The interval is the 95 % percentile interval of a bootstrap over scans; for shares that differ by the same in all
     scans that of `summary.interval_of_equal_scans`. Scans in which one side has no value are counted as missing.
@@ -22,6 +24,7 @@ def paired_differences(
     Args:
         scores, baseline: of the same scans in the same order.
         settings: penalty, draws and seed are used.
+        group: "All", a region or a level.
 
     Raises:
         ValueError: different scans.
@@ -29,10 +32,13 @@ def paired_differences(
     if [s.case for s in scores] != [b.case for b in baseline]:
         raise ValueError("differences need the same scans in the same order")
     pairs = list(zip(scores, baseline, strict=True))
-    return {
-        m.mean_key: _summary(m, [_difference(s.value(m, settings), b.value(m, settings)) for s, b in pairs], settings)
-        for m in paired_metrics()
-    }
+
+    def differences(metric: Metric) -> list[float | None]:
+        sides = ((side.value(metric, settings, group) for side in pair) for pair in pairs)
+        return [_difference(*values) for values in sides]
+
+    shown = [m for m in paired_metrics() if group == "All" or m.level == "vertebra"]
+    return {m.mean_key: _summary(m, differences(m), settings) for m in shown}
 
 
 def _difference(value: float | None, baseline: float | None) -> float | None:

@@ -84,7 +84,6 @@ def write_record(evaluation: Evaluation, folder: Path) -> Path:
 def to_dict(evaluation: Evaluation, folder: Path) -> dict:
     """Content of evaluation.json: plain dicts, lists, numbers and None."""
     settings = evaluation.settings
-    prediction_labels, reference_labels = (_table_name(table.name, folder) for table in evaluation.tables)
     cases = [
         _entry(files, score, settings, folder) for files, score in zip(evaluation.files, evaluation.scores, strict=True)
     ]
@@ -96,16 +95,7 @@ def to_dict(evaluation: Evaluation, folder: Path) -> dict:
         "version": VERSION,
         "software": f"nnunet-spine {__version__}",
         "method": evaluation.method,
-        "settings": {
-            **asdict(settings),
-            "center": CENTER_DEFINITIONS[settings.center],
-            "center_kind": settings.center,
-            "identification": IDENTIFICATION,
-            "grid": evaluation.grid,
-            "kind": evaluation.kind,
-            "prediction_labels": prediction_labels,
-            "reference_labels": reference_labels,
-        },
+        "settings": settings_to_dict(evaluation, folder),
         "label_tables": [table.to_dict() for table in evaluation.tables],
         "metrics": [metric_to_dict(metric, settings) for metric in metrics.METRICS],
         "summary": evaluation.summary.to_dict(),
@@ -138,6 +128,22 @@ def _entry(files: CaseFiles, score: CaseScore, settings: Settings, folder: Path)
         "missed": list(score.missed),
         "misnamed": list(score.misnamed),
         **{name: content[name] for name in ("kind", "shift", "surplus", "notes", "vertebrae")},
+    }
+
+
+def settings_to_dict(evaluation: Evaluation, folder: Path) -> dict:
+    """Every choice that the numbers depend on."""
+    settings = evaluation.settings
+    prediction_labels, reference_labels = (_table_name(table.name, folder) for table in evaluation.tables)
+    return {
+        **asdict(settings),
+        "center": CENTER_DEFINITIONS[settings.center],
+        "center_kind": settings.center,
+        "identification": IDENTIFICATION,
+        "grid": evaluation.grid,
+        "kind": evaluation.kind,
+        "prediction_labels": prediction_labels,
+        "reference_labels": reference_labels,
     }
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from nnunet_spine.evaluation.cells import summary_cell, value_cell
+from nnunet_spine.evaluation.comparison import write_comparison_record
 from nnunet_spine.evaluation.layouts import paper_tables
 from nnunet_spine.evaluation.method import Method
 from nnunet_spine.evaluation.paired import paired_differences, paired_metrics
@@ -63,6 +64,7 @@ def write_comparison(evaluations: Sequence[Evaluation], folder: Path) -> None:
     write_text(folder / "tables.tex", latex_file(tables, settings))
     parts = ["# Comparison", *_failures(evaluations), *map(to_markdown, tables), _definitions(settings)]
     write_text(folder / "summary.md", "\n\n".join(parts) + "\n")
+    write_comparison_record(evaluations, methods, common, folder)
 
 
 def _tables(methods: Sequence[Method], evaluation: Evaluation) -> tuple[Table, ...]:

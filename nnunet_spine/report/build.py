@@ -150,9 +150,9 @@ def _fields(metrics: Sequence[Mapping[str, object]]) -> tuple[list[str], list[st
 def _case(entry: Mapping[str, object], fields: tuple[list[str], list[str]], job: ViewJob, views: Views) -> dict:
     of_case, of_vertebra = fields
     return {
-        **{name: _rounded(entry[name]) for name in of_case},
+        **{name: rounded(entry[name]) for name in of_case},
         # one list per vertebra, in the order of `fields`
-        "vertebrae": [[_rounded(v[name]) for name in of_vertebra] for v in entry["vertebrae"]],
+        "vertebrae": [[rounded(v[name]) for name in of_vertebra] for v in entry["vertebrae"]],
         "files": {word: entry[key] for word, key in _FILES.items()},
         "picture": f"picture-{job.index}" in views.blobs,
         "viewer": f"meshes-{job.index}" in views.blobs,
@@ -168,8 +168,8 @@ def _data(content: Mapping[str, object], entries: list[dict], title: str, source
         "software": content["software"],
         "source": str(source),
         "settings": content["settings"],
-        "summary": _rounded(content["summary"]),
-        "groups": _rounded(content["groups"]),
+        "summary": rounded(content["summary"]),
+        "groups": rounded(content["groups"]),
         "failures": content.get("failures", []),
         "levels": page.levels(content["settings"]["kind"]),
         "metrics": content["metrics"],
@@ -178,13 +178,13 @@ def _data(content: Mapping[str, object], entries: list[dict], title: str, source
     }
 
 
-def _rounded(value: object) -> object:
+def rounded(value: object) -> object:
     """Numbers with five decimals, wherever they are: the page shows three."""
     if isinstance(value, float):
         return round(value, 5)
     if isinstance(value, Mapping):
-        return {k: _rounded(v) for k, v in value.items()}
-    return [_rounded(v) for v in value] if isinstance(value, list | tuple) else value
+        return {k: rounded(v) for k, v in value.items()}
+    return [rounded(v) for v in value] if isinstance(value, list | tuple) else value
 
 
 def _write(path: Path, frame: tuple[str, str], blobs: Sequence[Mapping[str, Path]]) -> None:

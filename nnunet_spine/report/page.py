@@ -16,9 +16,10 @@ _VENDOR = files("nnunet_spine.report") / "vendor"
 STYLES = ("report.css", "case.css")
 # In this order: later scripts use what earlier ones define.
 SCRIPTS = (
-    "dom.js", "data.js", "summary.js", "table.js", "plots.js", "meshes.js", "renderer.js", "surface_view.js",
-    "slice_view.js", "case.js", "main.js",
+    "dom.js", "metrics.js", "data.js", "summary.js", "table.js", "plots.js", "meshes.js", "renderer.js",
+    "surface_view.js", "slice_view.js", "case.js", "main.js",
 )  # fmt: skip
+COMPARISON_SCRIPTS = ("dom.js", "metrics.js", "compare.js")
 BLOB_OPEN, BLOB_CLOSE = '<script type="application/octet-stream+base64" data-blob="{name}">', "</script>\n"
 
 
@@ -35,16 +36,20 @@ def json_text(content: object) -> str:
     return json.dumps(content, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
-def frame(title: str, software: str, data: Mapping[str, object]) -> tuple[str, str]:
-    """The page before and after its blobs."""
+def frame(title: str, software: str, data: Mapping[str, object], *, comparison: bool = False) -> tuple[str, str]:
+    """The page before and after its blobs; of one evaluation, or of a comparison."""
     parts = {
         "title": html.escape(title),
         "software": html.escape(software),
         "style": _joined(STYLES),
-        "script": _joined(SCRIPTS),
+        "script": _joined(COMPARISON_SCRIPTS if comparison else SCRIPTS),
         "data": json_text(data),
     }
-    before, after = (_PAGE / "template.html").read_text(encoding="utf-8").split("@@blobs@@\n")
+    before, after = (
+        (_PAGE / ("comparison.html" if comparison else "template.html"))
+        .read_text(encoding="utf-8")
+        .split("@@blobs@@\n")
+    )
     return re.sub(r"@@(\w+)@@", lambda match: parts[match[1]], before), after
 
 

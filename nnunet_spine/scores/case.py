@@ -3,12 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from nnunet_spine.anatomy import region_of
 from nnunet_spine.scores.metrics import Metric, Value, find_metric, scan_metrics, vertebra_metrics
 from nnunet_spine.scores.settings import Settings
 from nnunet_spine.scores.summary import summarise
 from nnunet_spine.scores.vertebra import SurplusVertebra, VertebraScore
 
 FAR_MM = 20.0  # a centre so far off raises the suspicion as much as no overlap at all
+
+
+def in_group(name: str, group: str) -> bool:
+    """Whether a structure belongs to a group: "All", a region, or itself."""
+    return group in ("All", region_of(name), name)
 
 
 @dataclass(frozen=True)
@@ -38,21 +44,23 @@ class CaseScore:
     def __getitem__(self, key: str) -> Value:
         return self.value(find_metric(key))
 
-    def value(self, metric: Metric, settings: Settings = Settings()) -> Value:  # noqa: B008
+    def value(self, metric: Metric, settings: Settings = Settings(), group: str = "All") -> Value:  # noqa: B008
         """The scan's value of a metric of scans, or the mean over its vertebrae of one of vertebrae.
 
         Args:
             settings: what a missed vertebra counts as, where the metric says so.
+            group: the vertebrae to average over: "All", a region, or a level's name.
         """
         if metric.level == "scan":
             return self.values.get(metric.key)
-        return summarise(self.vertebra_values(metric, settings)).mean
+        return summarise(self.vertebra_values(metric, settings, group)).mean
 
-    def vertebra_values(self, metric: Metric, settings: Settings) -> list[Value]:
-        """The metric's value of each vertebra."""
+    def vertebra_values(self, metric: Metric, settings: Settings, group: str = "All") -> list[Value]:
+        """The metric's value of each vertebra of a group."""
         by_setting = isinstance(metric.if_missed, str)
         missed = metric.missed_as(settings)
-        return [missed if by_setting and v.missed else v.values.get(metric.key) for v in self.vertebrae]
+        inside = [v for v in self.vertebrae if in_group(v.name, group)]
+        return [missed if by_setting and v.missed else v.values.get(metric.key) for v in inside]
 
     def scan_values(self, settings: Settings = Settings()) -> dict[str, Value]:  # noqa: B008
         """One value per metric of scans by its key, and per metric of vertebrae by the key of its mean."""

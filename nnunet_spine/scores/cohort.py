@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from nnunet_spine.anatomy import REGIONS, region_of, sort_cranio_caudal
-from nnunet_spine.scores.case import CaseScore
+from nnunet_spine.anatomy import REGIONS, sort_cranio_caudal
+from nnunet_spine.scores.case import CaseScore, in_group
 from nnunet_spine.scores.metrics import Metric, Value, cohort_metrics, scan_metrics, vertebra_metrics
 from nnunet_spine.scores.settings import Settings
 from nnunet_spine.scores.summary import Rate, Summary, bootstrap_interval, draw_scans, rate, summarise
@@ -86,7 +86,7 @@ def summarise_cohort(cases: Sequence[CaseScore], settings: Settings = Settings()
     present = {v.name for case in cases for v in case.vertebrae} | {n for case in cases for n in case.surplus_names}
     values = {m.key: _pooled(m, [[case.value(m)] for case in cases], draws) for m in scan_metrics()}
     for metric in cohort_metrics():
-        parts = [metric.compute(case) for case in cases]
+        parts = [metric.compute(c) if metric.needs == "masks" or c.kind == "vertebrae" else (0, 0) for c in cases]
         values[metric.key] = rate([n for n, _ in parts], [total for _, total in parts], draws)
     return CohortSummary(
         cases=len(cases),
@@ -100,20 +100,16 @@ def summarise_cohort(cases: Sequence[CaseScore], settings: Settings = Settings()
 
 
 def _group(cases: Sequence[CaseScore], group: str, draws: np.ndarray, settings: Settings) -> GroupSummary:
-    def inside(name: str) -> bool:
-        return group in ("All", region_of(name), name)
-
     def scans(metric: Metric) -> list[list[Value]]:
-        found = ((case, case.vertebra_values(metric, settings)) for case in cases)
-        return [[x for v, x in zip(case.vertebrae, values, strict=True) if inside(v.name)] for case, values in found]
+        return [case.vertebra_values(metric, settings, group) for case in cases]
 
-    vertebrae = [v for case in cases for v in case.vertebrae if inside(v.name)]
+    vertebrae = [v for case in cases for v in case.vertebrae if in_group(v.name, group)]
     return GroupSummary(
         group=group,
         reference=len(vertebrae),
         missed=sum(v.missed for v in vertebrae),
         misnamed=sum(v.misnamed for v in vertebrae),
-        surplus=sum(inside(name) for case in cases for name in case.surplus_names),
+        surplus=sum(in_group(name, group) for case in cases for name in case.surplus_names),
         values={m.mean_key: _pooled(m, scans(m), draws) for m in vertebra_metrics()},
     )
 

@@ -249,7 +249,7 @@ METRICS: tuple[Metric, ...] = (
         _all_labels_correct, level="scan", topic="identification", needs="centres", yes_no=True, headline=True,
     ),
     Metric(
-        "label_precision", "Labels right",
+        "label_precision", "Label precision",
         "Identified vertebrae (VerSe's rule), divided by all predicted levels, surplus ones included: what the "
         "identification rate leaves out.",
         lambda case: (case.n_identified, case.n_predicted),

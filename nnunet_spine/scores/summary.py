@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -64,6 +65,7 @@ def summarise(values: Iterable[float | None], low: float | None = None, high: fl
     )
 
 
+@lru_cache(maxsize=64)
 def draw_scans(n: int, draws: int, seed: int) -> np.ndarray:
     """How often each of n scans is drawn in each bootstrap sample, (draws, n)."""
     if n == 0:

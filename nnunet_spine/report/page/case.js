@@ -125,7 +125,7 @@ function vertebraMarks(v) {
   if (v.isSurplus) return mark("note", v.lies_on ? `surplus, on ${v.lies_on}` : "surplus");
   if (v.misnamed) return mark("bad", `named ${v.found_as}`, "most of this vertebra was predicted under another name");
   if (v.missed) return mark("warn", "missed");
-  if (!v.identified) return mark("bad", "not identified", "another vertebra is nearer, or the centre is too far away");
+  if (v.identified === false) return mark("bad", "not identified", "another vertebra is nearer, or the centre is too far away");
   return v.reference_mm3 === null ? mark("plain", "centre only", "the reference has no mask of this vertebra") : "";
 }
 

@@ -1,16 +1,5 @@
-// The evaluation as embedded by the builder, and what can be derived from it.
+// The cases of an evaluation, and what can be derived from them.
 
-const DATA = JSON.parse(document.getElementById("report-data").textContent);
-
-const LEVELS = DATA.levels; // cranio-caudal: {name, region, color}
-const LEVEL = Object.fromEntries(LEVELS.map((level, index) => [level.name, { ...level, index }]));
-const REGIONS = { All: "All", C: "Cervical", T: "Thoracic", L: "Lumbar" };
-
-// The declared metrics: {key, mean_key, title, level, unit, better, decimals, is_share, mark, ...}. A value of a vertebra
-// stands under `key`, the mean of a case and the summary of a group under `mean_key`.
-const METRICS = DATA.metrics;
-const VERTEBRA_METRICS = METRICS.filter((m) => m.level === "vertebra");
-const CASE_METRICS = METRICS.filter((m) => m.paired);
 const MARKED = VERTEBRA_METRICS.filter((m) => m.mark !== null);
 
 // The metrics by which a vertebra is worse than their mark.
@@ -20,23 +9,12 @@ function markedBy(v) {
 
 const MARKS_TEXT = MARKED.map((m) => `${m.title} ${m.better === "higher" ? "below" : "above"} ${m.mark}`).join(", ");
 
-// A value as text: yes or no, a share in percent, or a number with the metric's decimals.
-function valueText(metric, value) {
-  if (typeof value === "boolean") return value ? "yes" : "no";
-  return metric.is_share ? number(value === null || value === undefined ? value : 100 * value, 1) : number(value, metric.decimals);
-}
-
 const CASES = DATA.cases.map((entry, index) => {
   const vertebrae = entry.vertebrae.map((row) => Object.fromEntries(DATA.fields.map((name, i) => [name, row[i]])));
-  for (const v of vertebrae) v.wrong = v.misnamed || (!v.identified && !v.missed);
+  for (const v of vertebrae) v.wrong = v.misnamed || (v.identified === false && !v.missed);
   const wrong = vertebrae.filter((v) => v.wrong);
   return { ...entry, index, vertebrae, wrong, findings: wrong.length + entry.missed.length + entry.surplus.length };
 });
-
-function withUnit(metric) {
-  const unit = metric.is_share ? "%" : metric.unit;
-  return unit ? `${metric.title}, ${unit}` : metric.title;
-}
 
 function signed(count) {
   return count > 0 ? `+${count}` : `−${-count}`;
@@ -66,8 +44,4 @@ function shortList(names) {
 
 function chips(found) {
   return found.map(([kind, text, title]) => el("span", { class: `chip ${kind}`, title }, text));
-}
-
-function levelDot(name) {
-  return el("span", { class: "dot", style: `background:${LEVEL[name]?.color ?? "#888"}` });
 }

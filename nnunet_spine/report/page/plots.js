@@ -68,7 +68,7 @@ function plotColumns(available) {
 }
 
 function valuesOf(group, key) {
-  const inside = (name) => group === "All" || name === group || name[0] === group;
+  const inside = (name) => group === "All" || name === group || LEVEL[name].region === group;
   return CASES.flatMap((entry) => entry.vertebrae.filter((v) => inside(v.name) && v[key] !== null && v[key] !== undefined)
     .map((v) => ({ value: v[key], name: v.name, entry })));
 }

@@ -59,20 +59,6 @@ function drawSummary() {
   );
 }
 
-// A cell of a summary: of a mean, or of a share.
-function summaryCell(metric, s) {
-  const bounds = (show) => (s.low === null ? "" : `[${show(s.low)}, ${show(s.high)}]`);
-  if ("total" in s) {
-    const sign = s.interval?.startsWith("Clopper") ? "*" : "";
-    return el("td", { title: s.interval ?? null }, el("span", { class: "main" }, number(s.value === null ? null : 100 * s.value, 1)),
-      el("span", { class: "sub" }, bounds((value) => number(100 * value, 1)) + sign));
-  }
-  const [factor, digits] = metric.is_share ? [100, 1] : [1, metric.decimals];
-  const show = (value) => number(value === null ? null : factor * value, digits);
-  return el("td", {}, el("span", { class: "main" }, show(s.mean), el("span", { class: "sd" }, s.sd === null ? "" : ` ± ${show(s.sd)}`)),
-    el("span", { class: "sub" }, s.mean === null ? "" : `${show(s.median)}${s.low === null ? "" : `  ${bounds(show)}`}`));
-}
-
 function cohortTable(groups) {
   return scroller("Cohort summary", el("table", { class: "numbers cohort" },
     el("thead", {}, el("tr", {}, ["Region", "Vertebrae", "Missed", "Surplus", ...VERTEBRA_METRICS.map(withUnit)]
@@ -94,11 +80,6 @@ function scanTable() {
     el("tbody", {}, rows.map(([name, summary]) => el("tr", {},
       el("th", { scope: "row" }, name), el("td", {}, String(summary.cases)),
       metrics.map((metric) => summaryCell(metric, summary[metric.key])))))));
-}
-
-// A wide table in a box that scrolls by itself, also by keyboard.
-function scroller(label, table) {
-  return el("div", { class: "scroller", role: "region", "aria-label": label, tabindex: "0" }, table);
 }
 
 const RULES = {
