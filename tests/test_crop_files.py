@@ -11,7 +11,7 @@ from nnunet_spine import cli
 from nnunet_spine.crops import CROP_SHAPE
 from nnunet_spine.geometry import spacing_mm
 from nnunet_spine.inference.crop_files import read_centres
-from nnunet_spine.io.files import read_nifti, write_json, write_nifti
+from nnunet_spine.io.files import read_json, read_nifti, write_json, write_nifti
 
 
 @pytest.fixture
@@ -132,4 +132,90 @@ def test_centres_from_a_mask_of_floats_with_nan(dataset, tmp_path, capsys):
     nib.save(nib.Nifti1Image(labels, source.affine), tmp_path / "masks" / "d.nii.gz")
     expected = read_centres(dataset / "labelsTs", "d")
     assert read_centres(tmp_path / "masks", "d", print) == expected
-    assert capsys.readouterr().out == "d: NaN in 3 voxels of the mask set to 0\n"
+    assert capsys.readouterr().out == "NaN in 3 voxels of the mask set to 0\n"
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_crops_of_an_earlier_run_do_not_stay(dataset, tmp_path):
+    """d has all levels first and L2 only later; e fails later, and has no crops then."""
+    crops = tmp_path / "crops"
+    assert cut(dataset, crops) == 0
+    (dataset / "centroidsTs" / "e.json").unlink()
+    assert cut(dataset, crops, "centroidsTs", "--levels", "L2") == 1
+    assert names(crops) == ["d_L2_0000.nii.gz"]
+
+
+def test_crops_of_other_scans_are_not_mixed_with_these(dataset, tmp_path, capsys):
+    crops = tmp_path / "crops"
+    assert cut(dataset, crops) == 0
+    (dataset / "imagesTs" / "e_0000.nii.gz").unlink()
+    before = names(crops)
+    assert cut(dataset, crops) == 2
+    assert "3 images that are no crops of these scans, e.g. e_L1_0000.nii.gz" in capsys.readouterr().err
+    assert names(crops) == before
+
+
+def test_a_level_that_no_scan_has_is_an_error_and_one_that_a_scan_lacks_a_remark(dataset, tmp_path, capsys):
+    assert cut(dataset, tmp_path / "crops", "centroidsTs", "--levels", "C1") == 2
+    error = capsys.readouterr().err
+    assert "d: no centre of these levels; there is L1 L2 L3" in error
+    assert "no scan has C1. Centres there are: L1 L2 L3" in error
+    points = read_json(dataset / "centroidsTs" / "d.json")
+    points["vertebrae"] = [v for v in points["vertebrae"] if v["name"] != "L1"]
+    write_json(dataset / "centroidsTs" / "d.json", points)
+    arguments = ["-i", str(dataset / "imagesTs"), "-c", str(dataset / "centroidsTs"), "-o", str(tmp_path / "crops")]
+    assert cli.main(["crop", *arguments, "--levels", "L1"]) == 0
+    captured = capsys.readouterr()
+    assert "d: no centre of these levels; there is L2 L3" in captured.err
+    assert captured.out == f"1 crop of 2 scans in {tmp_path / 'crops'}\n"
+
+
+@pytest.mark.parametrize("command", ["crop", "paste"])
+def test_results_are_not_put_among_inputs(dataset, tmp_path, capsys, command):
+    cut(dataset, tmp_path / "crops")
+    given = {"crop": ("-c", dataset / "centroidsTs"), "paste": ("-p", tmp_path / "crops")}[command]
+    for place in (dataset / "imagesTs", given[1]):
+        before = names(place)
+        arguments = [command, "-i", str(dataset / "imagesTs"), given[0], str(given[1]), "-o", str(place)]
+        assert cli.main(arguments) == 2
+        assert "is the folder of" in capsys.readouterr().err
+        assert names(place) == before
+
+
+def test_crops_that_were_not_predicted_are_said(dataset, tmp_path, capsys):
+    """d lacks L2 between others; e lacks L3, which only nnU-Net's record of its input tells."""
+    crops, predicted = tmp_path / "crops", tmp_path / "predicted"
+    cut(dataset, crops)
+    predict(crops, predicted)
+    for name in ("d_L2", "e_L3"):
+        (predicted / f"{name}.nii.gz").unlink()
+    capsys.readouterr()
+    assert paste(dataset, predicted, tmp_path / "out") == 0
+    assert capsys.readouterr().err == "d: nothing was predicted between L1 and L3\n"
+    write_json(predicted / "predict_from_raw_data_args.json", {"list_of_lists_or_source_folder": str(crops)})
+    assert paste(dataset, predicted, tmp_path / "out") == 1
+    error = capsys.readouterr().err
+    assert error == "d: no prediction for the crop of L2\ne: no prediction for the crop of L3\n"
+
+
+def test_a_mask_of_an_earlier_run_does_not_stay_where_pasting_fails(dataset, tmp_path):
+    cut(dataset, tmp_path / "crops")
+    predict(tmp_path / "crops", tmp_path / "predicted")
+    assert paste(dataset, tmp_path / "predicted", tmp_path / "out") == 0
+    (tmp_path / "predicted" / "d_L1.npz").write_bytes(b"broken")
+    assert paste(dataset, tmp_path / "predicted", tmp_path / "out") == 1
+    assert "d.nii.gz" not in names(tmp_path / "out")
+
+
+def test_parts_and_workers_cut_the_same_crops(dataset, tmp_path):
+    cut(dataset, tmp_path / "whole")
+    cut(dataset, tmp_path / "parts", "centroidsTs", "-num_parts", "2", "-part_id", "1")
+    assert names(tmp_path / "parts") == [f"e_L{n}_0000.nii.gz" for n in (1, 2, 3)]
+    cut(dataset, tmp_path / "parts", "centroidsTs", "-num_parts", "2", "-part_id", "0")
+    cut(dataset, tmp_path / "workers", "centroidsTs", "-np", "2")
+    for name in names(tmp_path / "whole"):
+        content = (tmp_path / "whole" / name).read_bytes()
+        assert (tmp_path / "parts" / name).read_bytes() == content == (tmp_path / "workers" / name).read_bytes()

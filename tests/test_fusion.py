@@ -148,7 +148,7 @@ def test_the_mean_over_cases_decides():
 
 @pytest.mark.parametrize("values", [(-1, 0.1), (8, 1.5), (float("nan"), 0.1)])
 def test_bad_parameters(values):
-    with pytest.raises(ValueError, match="expected sigma_mm >= 0"):
+    with pytest.raises(ValueError, match=r"sigma (-1|nan) mm; expected 0 or more|threshold 1.5; expected a share"):
         FusionParameters(*values)
 
 
@@ -178,8 +178,8 @@ def tune_arguments(model, *more: str) -> list[str]:
 def test_commands_tune_and_fuse_and_list_what_failed(model, capsys):
     assert cli.main(tune_arguments(model)) == 1
     captured = capsys.readouterr()
-    assert "mean Dice 1.0000 on 1 cases" in captured.out
-    assert "\nb: " in captured.err.replace("\r", "\n")
+    assert "mean Dice 1.0000 on 1 case," in captured.out
+    assert captured.err.startswith("nnunet-spine tune-fusion: b: ")
     assert "b_attention.nii.gz: no such file" in captured.err
     tuned = read_json(model / "fusion.json")
     assert (tuned["threshold"], tuned["mean_dice"], tuned["cases"]) == (0.05, 1.0, 1)
@@ -224,13 +224,15 @@ def test_references_of_another_grid_are_not_compared(model, capsys):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--sigma", "-1"], "expected sigma_mm >= 0"),
+        (["--sigma", "-1"], "fuse: sigma -1 mm; expected 0 or more"),
+        (["--threshold", "1.5"], "fuse: threshold 1.5; expected a share of spine from 0 to 1"),
         (["--parameters", "{model}/fusion.json", "--sigma", "4"], "--parameters together with --sigma"),
         (["--parameters", "{model}/dataset.json"], "no fusion parameters"),
         (["--parameters", "{model}/nosuch.json"], "no such file"),
         (["-a", "{model}/nosuch"], "no such folder"),
         (["-i", "{model}"], "no segmentations"),
-        (["-o", "{model}/fold_0/validation"], "is the input folder"),
+        (["-o", "{model}/fold_0/validation"], "is the folder of segmentations"),
+        (["-o", "{model}/../maps"], "is the folder of maps"),
     ],
 )
 def test_bad_arguments_are_one_line(model, capsys, more, message):

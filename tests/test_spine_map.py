@@ -16,6 +16,7 @@ from nnunet_spine.architectures.attention_net import AttentionNet, cell_size
 from nnunet_spine.architectures.diffusion import AnisotropicDiffusion
 from nnunet_spine.errors import InputError
 from nnunet_spine.geometry import reorient, to_index, to_world
+from nnunet_spine.inference.devices import find_device
 from nnunet_spine.io.files import read_json, read_nifti, write_json, write_nifti
 from nnunet_spine.losses.spine_map import SpineMapLoss, spine_share
 from nnunet_spine.spine_map.predict import map_in_world, predict_map
@@ -293,3 +294,31 @@ def test_command_refuses_other_models_and_empty_folders(model, tmp_path, capsys)
     ):
         assert cli.main(["spine-map", "-i", str(images), "-o", str(tmp_path / "o"), "-m", str(folder)]) == 2
         assert message in capsys.readouterr().err
+
+
+def test_command_names_the_folder_above_a_fold(model, tmp_path, capsys):
+    assert cli.main(["spine-map", "-i", str(tmp_path), "-o", str(tmp_path / "o"), "-m", str(model / "fold_0")]) == 2
+    assert f"is one fold of a model. Give -m {model} -f 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("cuda", "finds none here. Give one of: cpu"), ("cdua", "give one of cuda"), ("meta", "give one of cuda")],
+)
+def test_devices_that_are_not_there_are_one_line(model, tmp_path, capsys, name, message, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    arguments = ["spine-map", "-i", str(tmp_path), "-o", str(tmp_path / "o"), "-m", str(model), "-device", name]
+    assert cli.main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert message.lower() in error.lower()
+
+
+def test_devices_are_counted(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert find_device() == torch.device("cuda")
+    assert find_device("cuda:1").index == 1
+    with pytest.raises(InputError, match="there are 2"):
+        find_device("cuda:2")

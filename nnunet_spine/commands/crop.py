@@ -1,10 +1,9 @@
 """`nnunet-spine crop -i SCANS -c CENTRES -o CROPS`."""
 
 import argparse
-import functools
-import sys
 from pathlib import Path
 
+from nnunet_spine.commands.batch import add_batch_options, counted, require_own_folder, run_batch
 from nnunet_spine.errors import InputError
 
 HELP = "cut crops around vertebrae for a model of single vertebrae"
@@ -23,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--levels", nargs="+", metavar="LEVEL",
         help="only these levels, best those the model was trained on (default: all with a centre)",
     )  # fmt: skip
+    add_batch_options(parser, most=1)
     parser.epilog = (
         "Then: nnUNetv2_predict -i CROPS -o PREDICTED --save_probabilities ..., and nnunet-spine paste -p PREDICTED. "
         "Exit code 1 when a scan failed."
@@ -31,24 +31,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Cut; see `nnunet_spine.inference.crop_files.cut`."""
-    from tqdm import tqdm
-
     from nnunet_spine.anatomy import BY_NAME, NAMES
-    from nnunet_spine.inference.crop_files import cut, scans_in
+    from nnunet_spine.inference.crop_files import CropCase, cut, require_no_others, scans_in
 
-    levels = args.levels or NAMES
+    levels = tuple(args.levels or NAMES)
     if unknown := [name for name in levels if name not in BY_NAME]:
         raise InputError(f"--levels {' '.join(unknown)}", f"give some of {' '.join(NAMES)}")
-    if Path(args.output).resolve() == Path(args.input).resolve():
-        raise InputError("is the folder of scans", "choose another folder with -o", args.output)
-    scans, written, failed = scans_in(args.input), 0, 0
-    say = functools.partial(tqdm.write, file=sys.stderr)
-    for case, scan in tqdm(scans.items(), unit="scan", disable=args.quiet):
-        try:
-            written += len(cut(case, scan, Path(args.centres), Path(args.output), levels, say))
-        except InputError as error:
-            failed += 1
-            print(f"{case}: {error}", file=sys.stderr)
+    require_own_folder(args.output, scans=args.input, centres=args.centres)
+    scans, centres, out = scans_in(args.input), Path(args.centres), Path(args.output)
+    require_no_others(out, scans)
+    jobs = [CropCase(case, scan, centres, out, levels) for case, scan in scans.items()]
+    batch = run_batch(args, jobs, cut, unit="scan", remarks=lambda result: result.remarks)
+    cuts = batch.results.values()
+    written = sum(len(result.levels) for result in cuts)
+    if not written and batch.code == 0 and args.num_parts == 1:
+        there = {name for result in cuts for name in result.left_out}
+        found = " ".join(name for name in NAMES if name in there) or "none"
+        raise InputError(f"no scan has {' '.join(args.levels or ['a centre'])}", f"centres there are: {found}")
     if not args.quiet:
-        print(f"{written} crops of {len(scans) - failed} of {len(scans)} scans in {args.output}")
-    return 1 if failed else 0
+        print(f"{counted(written, 'crop')} of {counted(len(cuts), 'scan')} in {args.output}")
+    return batch.code

@@ -30,17 +30,12 @@ def run(args: argparse.Namespace) -> int:
     from nnunet_spine.trainers import get_recipe
 
     get_recipe(options.recipe)  # a wrong name should not wait until the training
+    from nnunet_spine.inference.devices import find_device
+
+    device = find_device(args.device).type
     try:
-        run_demo(
-            args.output, options, device=args.device or _device(), processes=max(1, args.processes), quiet=args.quiet
-        )
+        run_demo(args.output, options, device=device, processes=max(1, args.processes), quiet=args.quiet)
     except StepFailed as error:
         print(f"nnunet-spine demo: {error}\nStart the demo again to go on from this step.", file=sys.stderr)
         return 1
     return 0
-
-
-def _device() -> str:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,9 +1,10 @@
 """`nnunet-spine fuse -i SEGMENTATIONS -a ATTENTION_MAPS -o OUT`."""
 
 import argparse
-import sys
+from dataclasses import replace
 from pathlib import Path
 
+from nnunet_spine.commands.batch import add_batch_options, require_own_folder, run_batch
 from nnunet_spine.errors import InputError
 
 HELP = "remove what segmentations found away from the spine, by attention maps"
@@ -18,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sigma", type=float, metavar="MM", help="standard deviation of the Gaussian, in mm; unset: 8")
     parser.add_argument("--threshold", type=float, metavar="T", help="spine fraction from which to keep; unset: 0.15")
     parser.add_argument("--parameters", metavar="FILE", help="fusion.json of `nnunet-spine tune-fusion` instead")
+    add_batch_options(parser, most=1)
     parser.epilog = (
         "Maps are smoothed with the Gaussian and cut at the threshold. Where this would remove more than 60 % of a "
         "segmentation's foreground, it is copied as it is, with a warning. Exit code 1 when a case failed."
@@ -25,54 +27,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from tqdm import tqdm
-
-    from nnunet_spine.io.files import read_nifti, write_nifti
-    from nnunet_spine.io.masks import read_mask
-    from nnunet_spine.spine_map.fusion import fuse
+    """Fuse; see `nnunet_spine.spine_map.fusion.fuse`."""
+    from nnunet_spine.inference.fusion_files import find_cases, fuse_case
 
     parameters = _parameters(args)
-    source, maps, target = Path(args.input), Path(args.attention), Path(args.output)
-    cases = find_cases(source, maps)
-    if target.resolve() == source.resolve():
-        raise InputError("is the input folder", "choose another folder with -o", target)
-    failed = 0
-    for case, attention in tqdm(cases.items(), unit="case", disable=args.quiet):
-        try:
-            mask = read_mask(source / f"{case}.nii.gz")
-            fused = fuse(mask.labels, mask.affine, *read_nifti(attention), parameters)
-            write_nifti(target / f"{case}.nii.gz", fused.segmentation, mask.affine)
-        except InputError as error:
-            failed += 1
-            tqdm.write(f"{case}: {error}", file=sys.stderr)
-            continue
-        if mask.repair:
-            tqdm.write(f"{case}: {mask.repair}", file=sys.stderr)
-        if fused.skipped:
-            remark = f"{fused.outside:.0%} of the foreground lies outside the map: left as it is"
-            tqdm.write(f"{case}: {remark}", file=sys.stderr)
+    cases = find_cases(Path(args.input), Path(args.attention))
+    require_own_folder(args.output, segmentations=args.input, maps=args.attention)
+    jobs = [replace(c, target=Path(args.output) / f"{c.case}.nii.gz", parameters=parameters) for c in cases]
+    batch = run_batch(args, jobs, fuse_case, unit="case", remarks=lambda remarks: remarks)
     if not args.quiet:
         used = f"sigma {parameters.sigma_mm:g} mm, threshold {parameters.threshold:g}"
-        print(f"{len(cases) - failed} of {len(cases)} cases in {target} ({used})")
-    return 1 if failed else 0
-
-
-def find_cases(segmentations: Path, maps: Path) -> dict[str, Path]:
-    """Cases with a segmentation, and where their maps are or should be.
-
-    Raises:
-        InputError: no such folder, or nothing in it.
-    """
-    from nnunet_spine.spine_map.fusion import MAP_SUFFIX
-
-    for folder in (segmentations, maps):
-        if not folder.is_dir():
-            raise InputError("no such folder", "check the path", folder)
-    names = sorted(f.name for f in segmentations.glob("*.nii.gz") if f.name[0] != "." and MAP_SUFFIX not in f.name)
-    if not names:
-        raise InputError("no segmentations (*.nii.gz)", "check the path", segmentations)
-    cases = [name.removesuffix(".nii.gz") for name in names]
-    return {case: maps / f"{case}{MAP_SUFFIX}" for case in cases}
+        print(f"{batch.share('case')} in {args.output} ({used})")
+    return batch.code
 
 
 def _parameters(args: argparse.Namespace):
@@ -90,7 +56,3 @@ def _parameters(args: argparse.Namespace):
         return FusionParameters(**given)
     except (KeyError, TypeError) as error:
         raise InputError("no fusion parameters", "give a file of tune-fusion", args.parameters) from error
-    except ValueError as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(str(error), path=args.parameters) from error

@@ -1,10 +1,9 @@
 """`nnunet-spine paste -p PREDICTED -i SCANS -o OUT`."""
 
 import argparse
-import sys
 from pathlib import Path
 
-from nnunet_spine.errors import InputError
+from nnunet_spine.commands.batch import add_batch_options, require_own_folder, run_batch
 
 HELP = "put predicted crops of single vertebrae together to label masks of the scans"
 
@@ -17,33 +16,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("-i", "--input", required=True, metavar="DIR", help="the scans, CASE_0000.nii.gz")
     parser.add_argument("-o", "--output", required=True, metavar="DIR", help="folder for the masks CASE.nii.gz")
-    parser.epilog = "Where crops overlap the more probable vertebra wins. Exit code 1 when a scan failed."
+    add_batch_options(parser, most=1)
+    parser.epilog = (
+        "Where crops overlap the more probable vertebra wins. Exit code 1 when a scan failed, or a crop of it was not "
+        "predicted."
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Paste; see `nnunet_spine.inference.crop_files.paste_back`."""
-    import numpy as np
-    from tqdm import tqdm
+    """Paste; see `nnunet_spine.inference.crop_files.paste_case`."""
+    from nnunet_spine.inference.crop_files import PasteCase, paste_case, scans_in
 
-    from nnunet_spine.anatomy import BY_NNUNET_ID
-    from nnunet_spine.inference.crop_files import paste_back, scans_in
-    from nnunet_spine.io.label_tables import write_mask
-
-    if Path(args.output).resolve() == Path(args.predictions).resolve():
-        raise InputError("is the folder of predictions", "choose another folder with -o", args.output)
-    names = {value: level.name for value, level in BY_NNUNET_ID.items()}
-    scans, failed = scans_in(args.input), 0
-    for case, scan in tqdm(scans.items(), unit="scan", disable=args.quiet):
-        try:
-            labels, affine = paste_back(case, scan, args.predictions)
-            write_mask(Path(args.output) / f"{case}.nii.gz", labels, affine, "nnunet")
-            if not args.quiet:
-                present = np.unique(labels)
-                levels = [name for value, name in names.items() if value in present]
-                tqdm.write(f"{case}: {' '.join(levels) or 'no vertebra'}")
-        except InputError as error:
-            failed += 1
-            print(f"{case}: {error}", file=sys.stderr)
+    require_own_folder(args.output, scans=args.input, predictions=args.predictions)
+    predictions, out = Path(args.predictions), Path(args.output)
+    jobs = [PasteCase(case, scan, predictions, out / f"{case}.nii.gz") for case, scan in scans_in(args.input).items()]
+    batch = run_batch(args, jobs, paste_case, unit="scan", remarks=lambda result: result.remarks)
     if not args.quiet:
-        print(f"{len(scans) - failed} of {len(scans)} masks in {args.output}")
-    return 1 if failed else 0
+        for case, result in batch.results.items():
+            print(f"{case}: {' '.join(result.levels) or 'no vertebra'}")
+        print(f"{batch.share('mask')} in {args.output}")
+    return 1 if any(result.unpredicted for result in batch.results.values()) else batch.code

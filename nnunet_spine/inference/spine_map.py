@@ -13,8 +13,9 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import nn
 
 from nnunet_spine.errors import InputError
-from nnunet_spine.io.files import read_json
-from nnunet_spine.spine_map.predict import predict_map
+from nnunet_spine.io.files import read_json, write_nifti
+from nnunet_spine.spine_map.fusion import MAP_SUFFIX
+from nnunet_spine.spine_map.predict import map_in_world, predict_map
 from nnunet_spine.trainers import get_trainer
 from nnunet_spine.training.sagittal import sagittal_axis
 from nnunet_spine.training.spine_map import SpineMapTrainer
@@ -69,6 +70,37 @@ def load_model(
         network.load_state_dict(content["network_weights"])
         networks.append(network.to(device).eval())
     return AttentionModel(tuple(networks), plans, configuration, dataset_json)
+
+
+@dataclass(frozen=True)
+class MapCase:
+    """One case to map.
+
+    Attributes:
+        case: its name.
+        files: by channel.
+        out: folder to write.
+    """
+
+    case: str
+    files: tuple[str, ...]
+    out: Path
+
+
+def write_map(model: AttentionModel, device: torch.device, job: MapCase) -> None:
+    """Preprocess a case, predict its map and write it.
+
+    Raises:
+        WriteError: the map cannot be written. nnU-Net's readers raise anything where an image cannot be read.
+    """
+    target = job.out / f"{job.case}{MAP_SUFFIX}"
+    target.unlink(missing_ok=True)  # of an earlier run
+    preprocessor = model.configuration.preprocessor_class(verbose=False)
+    data, _, properties = preprocessor.run_case(
+        list(job.files), None, model.plans, model.configuration, model.dataset_json
+    )
+    attention = model.predict(torch.from_numpy(data), device)
+    write_nifti(target, *map_in_world(attention, data.shape[1:], properties, model.plans.transpose_forward))
 
 
 def cases_in(folder: str | Path, file_ending: str) -> dict[str, list[str]]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from nnunet_spine.errors import InputError
 from nnunet_spine.geometry import spacing_mm
 
 MAP_SUFFIX = "_attention.nii.gz"
@@ -31,8 +32,10 @@ class FusionParameters:
     threshold: float = 0.15
 
     def __post_init__(self):
-        if not 0 <= self.sigma_mm < np.inf or not 0 <= self.threshold <= 1:
-            raise ValueError(f"{self}; expected sigma_mm >= 0 and a threshold from 0 to 1")
+        if not 0 <= self.sigma_mm < np.inf:
+            raise InputError(f"sigma {self.sigma_mm:g} mm; expected 0 or more")
+        if not 0 <= self.threshold <= 1:
+            raise InputError(f"threshold {self.threshold:g}; expected a share of spine from 0 to 1")
 
 
 @dataclass(frozen=True)
