@@ -1,8 +1,8 @@
 """What a trainer of one's own can change, what a checkpoint holds, which trainings are refused, what a seed fixes."""
 
-import shutil
 from pathlib import Path
 from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -17,6 +17,7 @@ from nnunet_spine.errors import InputError
 from nnunet_spine.io.files import read_json, write_json
 from nnunet_spine.trainers import get_trainer
 from nnunet_spine.training.base import ADDED
+from nnunet_spine.training.preconditions import check_fold
 from nnunet_spine.training.validation import validate_in_shares
 
 CPU = torch.device("cpu")
@@ -128,22 +129,54 @@ def test_a_fold_that_the_split_does_not_define_is_refused(fold):
         trainer.do_split()
 
 
-def test_without_a_split_nnunet_makes_five_folds(boxes, tmp_path, monkeypatch):
-    trainer = make(f"SpineTrainer_{SHORT}", fold=5)
-    shutil.copytree(trainer.preprocessed_dataset_folder, tmp_path / "data")
-    monkeypatch.setattr(trainer, "preprocessed_dataset_folder_base", str(tmp_path))
-    with pytest.raises(InputError, match="folds 0 to 4"):
-        trainer.initialize()
+class TestFolds:
+    """Of files made up here; see also above."""
+
+    split: ClassVar[list] = [{"train": ["a", "b"], "val": ["c"]}]
+
+    def test_without_a_file_nnunet_makes_five(self, tmp_path):
+        assert check_fold(4, tmp_path) == []
+        with pytest.raises(InputError, match="folds 0 to 4"):
+            check_fold(5, tmp_path)
+
+    def test_the_cases_of_a_fold(self, tmp_path):
+        write_json(tmp_path / "splits_final.json", self.split)
+        assert check_fold(0, tmp_path) == ["a", "b", "c"]
+        assert check_fold("all", tmp_path) == []
+
+    def test_the_raw_dataset_may_have_fewer_folds_but_no_others(self, tmp_path):
+        here, raw = tmp_path / "preprocessed", tmp_path / "raw"
+        write_json(here / "splits_final.json", [{"train": ["b", "a"], "val": ["c"]}, {"train": ["c"], "val": ["a"]}])
+        write_json(raw / "splits_final.json", self.split)
+        assert check_fold(1, here, raw) == ["c", "a"]
+        assert check_fold(0, here, raw) == ["b", "a", "c"]
+        write_json(raw / "splits_final.json", [{"train": ["a", "c"], "val": ["b"]}])
+        with pytest.raises(InputError, match=r"preprocessed/splits_final\.json: fold 0 differs from that of .*raw/"):
+            check_fold(0, here, raw)
+
+    def test_a_split_that_planning_has_not_seen(self, tmp_path):
+        write_json(tmp_path / "raw" / "splits_final.json", self.split)
+        with pytest.raises(InputError, match=r"fold 0 is missing here; .*raw/splits_final\.json defines it"):
+            check_fold(0, tmp_path / "preprocessed", tmp_path / "raw")
+        with pytest.raises(InputError, match="fold 0 only"):
+            check_fold(1, tmp_path / "preprocessed", tmp_path / "raw")
 
 
-def test_plans_without_preprocessed_cases_say_what_to_run(boxes):
+def test_plans_without_preprocessed_cases_say_what_to_run(boxes, tmp_path, monkeypatch):
     folder = boxes / "nnUNet_preprocessed" / "Dataset001_Boxes"
     plans = read_json(folder / f"{PLANS}.json")
     plans["plans_name"] = "NewPlans"
     plans["configurations"]["2d"]["data_identifier"] = "NewPlans_2d"
     write_json(folder / "NewPlans.json", plans)
-    with pytest.raises(InputError, match=r"Run nnUNetv2_preprocess -d 1 -plans_name NewPlans -c 2d"):
-        make(f"SpineTrainer_{SHORT}", plans="NewPlans").initialize()
+    trainer = make(f"SpineTrainer_{SHORT}", plans="NewPlans")
+    run = "Run nnUNetv2_preprocess -d 1 -plans_name NewPlans -c 2d"
+    with pytest.raises(InputError, match=f"all cases .* are not preprocessed. {run}"):
+        trainer.initialize()
+    for case in ("case0", "case2", "case3"):
+        (tmp_path / f"{case}.b2nd").touch()
+    monkeypatch.setattr(trainer, "preprocessed_dataset_folder", str(tmp_path))
+    with pytest.raises(InputError, match=rf"1 cases of the fold \(case1, \.\.\.\) .* are not preprocessed. {run}"):
+        trainer.initialize()
 
 
 def test_a_name_too_long_for_a_folder_is_refused_before_anything_is_made(boxes):

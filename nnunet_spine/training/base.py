@@ -74,8 +74,7 @@ class BaseTrainer(nnUNetTrainer):
         self.check(self.plans_manager, self.configuration_manager, self.label_manager)
 
     def initialize(self) -> None:
-        preconditions.check_preprocessed(self)
-        preconditions.check_fold(self.fold, self.preprocessed_dataset_folder_base)
+        preconditions.check_data(self)
         self.settings.sampling.seed_all()
         # nnU-Net asks the trainer for its network in training, and the class at prediction
         self.build_network_architecture = type(self).network

@@ -1,5 +1,6 @@
 """What must hold before a training starts, checked before nnU-Net fails on it or trains something else."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ MAX_NAME_BYTES = 255
 DEFAULT_PLANS = "nnUNetSpinePlans"
 """Name of the plans that `nnunet-spine plan` writes unless told otherwise."""
 
+SPLITS = "splits_final.json"
+CASE_ENDINGS = (".b2nd", ".npz", ".npy")
 NNUNET_FOLDS = 5
 
 
@@ -64,40 +67,53 @@ def check_labels(declaration: "Declaration", recipe: str, labels: Any) -> None:
         raise NotImplementedError(f"{recipe} cannot train with an ignore label. Remove it, or use another trainer")
 
 
-def check_preprocessed(trainer: "nnUNetTrainer") -> None:
-    """Refuse plans whose data were not preprocessed.
+def check_data(trainer: "nnUNetTrainer") -> None:
+    """Refuse plans whose data were not preprocessed, and folds that are none of the data set's.
 
     Raises:
-        InputError: the folder of preprocessed cases is missing or empty.
+        InputError: see `check_fold`; or cases of the fold, or all of them, are not preprocessed.
     """
+    plans = trainer.plans_manager
+    raw = os.environ.get("nnUNet_raw")
+    fold = check_fold(
+        trainer.fold, trainer.preprocessed_dataset_folder_base, Path(raw) / plans.dataset_name if raw else None
+    )
     folder = Path(trainer.preprocessed_dataset_folder)
-    if not folder.is_dir() or not any(folder.iterdir()):
-        plans = trainer.plans_manager
+    files = {file.name for file in folder.iterdir()} if folder.is_dir() else set()
+    missing = [case for case in fold if not any(f"{case}{ending}" in files for ending in CASE_ENDINGS)]
+    if missing or not files:
+        which = f"{len(missing)} cases of the fold ({missing[0]}, ...)" if missing and files else "all cases"
         dataset = int(plans.dataset_name[7:10])  # DatasetXXX_Name; nnUNetv2_preprocess takes numbers only
         raise InputError(
-            f"no preprocessed cases for {plans.plans_name}, {trainer.configuration_name}",
+            f"{which} of {plans.plans_name}, {trainer.configuration_name}, are not preprocessed",
             f"run nnUNetv2_preprocess -d {dataset} -plans_name {plans.plans_name} -c {trainer.configuration_name}",
             folder,
         )
 
 
-def check_fold(fold: int | str, preprocessed: str | Path) -> None:
+def check_fold(fold: int | str, preprocessed: str | Path, raw: str | Path | None = None) -> list[str]:
     """Refuse a fold that the data set's split does not define.
 
     Stock nnU-Net then trains on a random 80:20 split, which may put one patient on both sides and the official
-    validation cases into training. Without a file of splits it makes five folds.
+    validation cases into training. Without a file of splits it makes five folds. Planning copies the file from the raw
+    data set; a copy may have more folds, but not others.
 
     Args:
         fold: number, or "all".
-        preprocessed: the data set's folder of preprocessed data.
+        preprocessed, raw: the data set's folders; the raw one need not be there.
+
+    Returns:
+        The cases of the fold; empty for "all" and for a fold that nnU-Net will make.
 
     Raises:
-        InputError: there is no such fold.
+        InputError: there is no such fold, or it is another one in the raw data set.
     """
     if fold == "all":
-        return
-    file = Path(preprocessed) / "splits_final.json"
-    n_folds = len(read_json(file)) if file.is_file() else NNUNET_FOLDS
+        return []
+    file, source = Path(preprocessed) / SPLITS, Path(raw) / SPLITS if raw else None
+    splits = read_json(file) if file.is_file() else []
+    original = read_json(source) if source and source.is_file() else []
+    n_folds = len(splits) if file.is_file() else len(original) or NNUNET_FOLDS
     if not 0 <= fold < n_folds:
         folds = "fold 0 only" if n_folds == 1 else f"folds 0 to {n_folds - 1}"
         raise InputError(
@@ -106,3 +122,14 @@ def check_fold(fold: int | str, preprocessed: str | Path) -> None:
             "80:20 split here",
             file if file.is_file() else preprocessed,
         )
+    if fold < len(original) and (not splits or _sets(splits[fold]) != _sets(original[fold])):
+        raise InputError(
+            f"fold {fold} {f'differs from that of {source}' if splits else f'is missing here; {source} defines it'}",
+            f"training reads this file: {'copy the right one over the other' if splits else 'copy the other here'}",
+            file,
+        )
+    return [*splits[fold]["train"], *splits[fold]["val"]] if splits else []
+
+
+def _sets(fold: dict[str, list[str]]) -> tuple[set[str], set[str]]:
+    return set(fold["train"]), set(fold["val"])
