@@ -14,7 +14,16 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("centroids", "label_maps"),
     ("io",),  # files
     ("jobs",),  # processes, and records of what is done
-    ("crops", "labelling", "losses", "instances", "scores", "spine_map", "traversal"),  # arrays and millimetres
+    (
+        "crops",
+        "labelling",
+        "losses",
+        "instances",
+        "plausibility",
+        "scores",
+        "spine_map",
+        "traversal",
+    ),  # arrays and millimetres
     ("meshes",),
     ("training",),
     ("planning",),
@@ -30,7 +39,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 # What may import torch, nnU-Net or what brings them. The commands do so when they run, not when they are imported.
 HEAVY = ("torch", "torchvision", "nnunetv2", "batchgeneratorsv2", "dynamic_network_architectures", "acvl_utils")
 LIGHT_PARTS = ("errors", "anatomy", "geometry", "centroids", "label_maps", "io", "jobs", "scores", "crops", "meshes",
-               "dataset_conversion", "evaluation", "phantom", "pictures", "report", "trainers")  # fmt: skip
+               "dataset_conversion", "evaluation", "phantom", "pictures", "plausibility", "report", "trainers")  # fmt: skip
 NETWORK_LIBRARIES = ("torch", "dynamic_network_architectures", "numpy")
 
 

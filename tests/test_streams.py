@@ -9,7 +9,7 @@ from verse_tree import AFFINE_RAS
 
 from nnunet_spine.errors import InputError
 from nnunet_spine.io import streams
-from nnunet_spine.io.streams import check_complete, decompressed, has_nan, volume_info, voxel_chunks
+from nnunet_spine.io.streams import check_complete, decompressed, has_nan, volume_info, voxel_chunks, voxels_at
 
 
 def write(path, array, slope=None):
@@ -111,3 +111,16 @@ def test_analyze_pair_is_refused(tmp_path):
     nib.save(nib.Nifti1Pair(np.zeros((2, 2, 2), np.int16), AFFINE_RAS), tmp_path / "a.img")
     with pytest.raises(InputError, match="expected NIfTI in one file"):
         volume_info(tmp_path / "a.img")
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+def test_single_voxels_without_the_volume(tmp_path, name):
+    array = np.random.default_rng(0).normal(0, 500, (70, 80, 90))
+    header = nib.Nifti1Header(endianness=">")
+    header.set_data_dtype(">i2")
+    image = nib.Nifti1Image(array, np.eye(4), header)  # scaled to 16 bits
+    nib.save(image, tmp_path / name)
+    indices = np.sort(np.random.default_rng(1).choice(array.size, 500, replace=False))
+    found = voxels_at(volume_info(tmp_path / name), indices)
+    np.testing.assert_array_equal(found, nib.load(tmp_path / name).get_fdata().ravel(order="F")[indices])
+    assert voxels_at(volume_info(tmp_path / name), []).size == 0

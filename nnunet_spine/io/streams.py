@@ -166,6 +166,27 @@ def voxel_chunks(info: VolumeInfo) -> Iterator[np.ndarray]:
         raise InputError(f"truncated: {left} bytes of voxels are missing", _DAMAGED, info.path)
 
 
+def voxels_at(info: VolumeInfo, indices: np.ndarray) -> np.ndarray:
+    """Values of some voxels, scaling applied, without holding the volume.
+
+    Args:
+        indices: flat, in file order (first axis fastest), sorted.
+
+    Returns:
+        float64, one for each index.
+
+    Raises:
+        InputError: truncated or damaged.
+    """
+    indices, out = np.asarray(indices, np.int64), np.empty(len(indices))
+    position = done = 0
+    for chunk in voxel_chunks(info):
+        until = int(np.searchsorted(indices, position + chunk.size))
+        out[done:until] = chunk[indices[done:until] - position]
+        position, done = position + chunk.size, until
+    return out if info.scaling is None else out * info.scaling[0] + info.scaling[1]
+
+
 def has_nan(info: VolumeInfo) -> bool:
     """Whether a voxel is not a number or infinite. Only floating-point files are read; integers cannot be."""
     return info.dtype.kind == "f" and not all(np.isfinite(chunk).all() for chunk in voxel_chunks(info))
