@@ -196,7 +196,9 @@ class TestCommand:
         return folder
 
     def test_a_folder_twice(self, folder, capsys):
-        assert cli.main(["labels", "-i", str(folder)]) == 0
+        assert cli.main(["labels", "-i", str(folder)]) == 2  # 26 beside T12 and L1 is T13 here, a sacrum in VerSe
+        assert "fit the tables nnunet and verse. Name the table with --kind" in capsys.readouterr().err
+        assert cli.main(["labels", "-i", str(folder), "--kind", "nnunet"]) == 0
         assert "2 masks with the table 'nnunet', 2 of them" in capsys.readouterr().out
         assert cli.main(["labels", "-i", str(folder)]) == 0
         assert "0 of them" in capsys.readouterr().out
@@ -213,7 +215,14 @@ class TestCommand:
         assert "dataset.json" in capsys.readouterr().err
         assert cli.main(["labels", "-i", str(folder), "--kind", "nnunet"]) == 0
 
+    def test_the_dataset_above_tells_the_kind_too(self, tmp_path, capsys):
+        files.write_nifti(tmp_path / "labelsTr" / "a.nii.gz", (mask() > 0).astype(np.uint8), OBLIQUE)
+        files.write_json(tmp_path / "dataset.json", {"labels": dataset_labels("spine")})
+        assert cli.main(["labels", "-i", str(tmp_path / "labelsTr")]) == 0
+        assert label_tables.embedded_labels(tmp_path / "labelsTr" / "a.nii.gz") == {1: "spine"}
+
     def test_files_for_slicer(self, folder, tmp_path):
+        files.write_json(tmp_path / "dataset.json", {"labels": dataset_labels()})
         assert cli.main(["labels", "-i", str(folder / "a.nii.gz"), "--seg-nrrd", str(tmp_path / "slicer")]) == 0
         assert [p.name for p in (tmp_path / "slicer").iterdir()] == ["a.seg.nrrd"]
 

@@ -123,6 +123,16 @@ def test_on_the_page_of_a_comparison(evaluated, browser):
     assert page.complaints() == []
 
 
+def test_the_command_prints_every_definition(declared, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["evaluate", "--metrics"])
+    assert stop.value.code == 0
+    out = capsys.readouterr().out
+    assert all(f"{metric.title}: " in out for metric in metrics.METRICS)
+    for part in ("pooled", "max-directed", "nnU-Net's summary.json", "Nobody 2099"):
+        assert part in out
+
+
 @pytest.mark.parametrize("metric", metrics.METRICS, ids=lambda metric: metric.key)
 def test_every_metric_explains_itself(metric):
     from nnunet_spine.scores import Settings

@@ -19,8 +19,30 @@ _CASES_SHOWN = 20
 HELP = "score predicted label maps against masks or centres: JSON, CSV, Markdown and LaTeX tables"
 
 
+NUMBERS = (
+    "How numbers are made: distances are pooled over the surface voxels of both masks (HD95: see --hd95; ASSD: their "
+    "mean), NSD is the share of these voxels within --nsd-tolerance. A missed vertebra counts as 0 in Dice, IoU and "
+    "NSD and is left out of distances; means are over reference vertebrae. nnU-Net's summary.json averages labels, "
+    "each over the cases that have it in reference or prediction, so its means differ. --metrics prints every "
+    "definition."
+)
+
+
+class _ListMetrics(argparse.Action):
+    """Print the definition of every metric and stop, as --help does."""
+
+    def __call__(self, parser, *_):
+        from nnunet_spine.evaluation import definitions
+        from nnunet_spine.scores import Settings
+
+        print("\n\n".join(definitions(Settings())))
+        parser.exit()
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `nnunet-spine evaluate`."""
+    parser.epilog = NUMBERS
+    parser.add_argument("--metrics", action=_ListMetrics, nargs=0, help="print how every metric is computed, and stop")
     parser.add_argument(
         "-p", "--predictions", action="append", required=True, metavar="[NAME=]PATH",
         help="label map or folder of label maps; several, each with a name, are compared side by side",
@@ -36,7 +58,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="centroid files that take the place of the masks' own centres",
     )
-    parser.add_argument("-i", "--images", type=Path, metavar="PATH", help="CT scans; recorded for pictures and reports")
+    parser.add_argument(
+        "-i",
+        "--images",
+        type=Path,
+        metavar="PATH",
+        help="CT scans: for pictures and reports, and for voxel numbers of centroid files, which belong to their grids",
+    )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for the results")
     parser.add_argument(
         "--prediction-labels", default="auto", metavar="TABLE",
@@ -71,7 +99,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--nsd-tolerance", type=float, default=1.0, metavar="MM", help="of the surface Dice (NSD)")
     parser.add_argument(
-        "--miss-penalty", type=float, default=1000.0, metavar="MM", help="error of a missed vertebra in d_mean over all"
+        "--miss-penalty",
+        type=float,
+        default=1000.0,
+        metavar="MM",
+        help="localisation error of a missed vertebra in the mean over all",
     )
     parser.add_argument("--bootstrap", type=int, default=2000, metavar="N", help="draws for the 95 %% intervals")
     parser.add_argument("--seed", type=int, default=0, help="of the draws")

@@ -3,9 +3,13 @@
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nnunet_spine.anatomy import LEVELS, REGION_NAMES
 from nnunet_spine.errors import InputError
+
+if TYPE_CHECKING:
+    from nnunet_spine.io.label_tables import Kind
 
 HELP = "show vertebral levels with ids and colours, or give masks (-i) their names for viewers"
 
@@ -21,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--kind", metavar="KIND",
         help="with -i, what the values mean: nnunet, verse, regions, spine or vertebra; "
-        "unset: as dataset.json beside the masks says, or nnunet without one",
+        "unset: as a dataset.json beside or above the masks says, or names in their headers, else by their values",
     )  # fmt: skip
     parser.add_argument(
         "--seg-nrrd", type=Path, metavar="DIR",
@@ -55,14 +59,20 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _tag(args: argparse.Namespace) -> None:
-    from nnunet_spine.io import label_tables
+    from nnunet_spine.io.label_tagging import write_label_tables
     from nnunet_spine.io.masks import case_name
     from nnunet_spine.io.slicer_files import write_seg_nrrd
 
-    done = label_tables.write_label_tables(args.input, args.kind)
+    done = write_label_tables(args.input, args.kind)
     n_masks = len(done.masks)
-    print(f"{n_masks} mask{'s' * (n_masks != 1)} with the table '{done.kind}', {done.written} of them written now")
+    print(
+        f"{n_masks} mask{'s' * (n_masks != 1)} with the table '{_title(done.kind)}', {done.written} of them written now"
+    )
     if args.seg_nrrd is not None:
         for mask in done.masks:
             write_seg_nrrd(mask, args.seg_nrrd / f"{case_name(mask)}.seg.nrrd", done.kind)
         print(f"{n_masks} segmentations for 3D Slicer in {args.seg_nrrd}")
+
+
+def _title(kind: "Kind") -> str:
+    return kind if isinstance(kind, str) else " ".join(f"{name}={value}" for name, value in list(kind.items())[:6])

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from nnunet_spine.errors import InputError
 from nnunet_spine.evaluation.case_job import CaseJob, score_store
+from nnunet_spine.evaluation.mask_values import values_of_masks
 from nnunet_spine.evaluation.pairing import Pairs, pair, shorten
 from nnunet_spine.evaluation.record import Evaluation
 from nnunet_spine.io.label_evidence import table_of_masks
-from nnunet_spine.io.label_ids import NNUNET, LabelTable, common_kind, find_table, present_values
-from nnunet_spine.io.masks import read_mask
+from nnunet_spine.io.label_ids import NNUNET, LabelTable, common_kind, find_table
 from nnunet_spine.io.text import read_records
 from nnunet_spine.jobs import ALONE, Done, Failure, Run, joined, run_jobs
 from nnunet_spine.scores import Settings, summarise_cohort
@@ -68,8 +68,8 @@ def evaluate(prediction: Path, request: Request, folder: Path, run: Run = ALONE,
         run.say(line)
     masks = [files.mask for files in pairs.cases if files.mask]
     tables = (
-        _table(request.prediction_labels, [c.prediction for c in pairs.cases], "prediction"),
-        _table(request.reference_labels, masks, "reference"),
+        _table(request.prediction_labels, [c.prediction for c in pairs.cases], "prediction", run),
+        _table(request.reference_labels, masks, "reference", run),
     )
     for role, table in zip(("prediction", "reference"), tables, strict=True):
         if table.name != NNUNET.name:
@@ -136,22 +136,14 @@ def _cases(pairs: Pairs) -> str:
     return shorten(files.case for files in pairs.cases)
 
 
-def _table(wanted: str, masks: Sequence[Path], role: str) -> LabelTable:
+def _table(wanted: str, masks: Sequence[Path], role: str, run: Run) -> LabelTable:
     if wanted != "auto":
         return find_table(wanted)
     files = [mask for mask in masks if not mask.is_dir()]  # files of a folder are called after their levels
     if not files:  # reference centres only: they say what they mean
         return NNUNET
     try:
-        return table_of_masks(files, lambda: _values(files))
+        return table_of_masks(files, lambda: values_of_masks(files, run))
     except InputError as error:
         place = error.path or files[0].parent
         raise InputError(error.found, error.cure.format(role=role), place) from None
-
-
-def _values(masks: Sequence[Path]) -> Iterator[set[int]]:
-    for path in masks:
-        try:
-            yield present_values(read_mask(path).labels)
-        except InputError:  # reported when the case is scored
-            continue

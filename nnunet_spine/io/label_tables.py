@@ -20,7 +20,7 @@ from nnunet_spine.anatomy import KINDS as STRUCTURE_KINDS
 from nnunet_spine.anatomy import LEVELS, dataset_labels, structures
 from nnunet_spine.errors import InputError
 from nnunet_spine.io import itk
-from nnunet_spine.io.files import atomic_path, complete_qform, read_json, write_nifti, write_text
+from nnunet_spine.io.files import atomic_path, complete_qform, write_nifti, write_text
 from nnunet_spine.io.masks import read_mask
 from nnunet_spine.io.streams import VolumeInfo, decompressed, volume_info
 
@@ -170,44 +170,6 @@ def write_sidecars(folder: str | Path, kind: Kind) -> tuple[str, ...]:
     for name, text in texts.items():
         write_text(Path(folder) / name, text)
     return tuple(texts)
-
-
-@dataclass(frozen=True)
-class Tagged:
-    """What `write_label_tables` did: the kind of table, the masks that have it, and how many were written for it."""
-
-    kind: Kind
-    masks: tuple[Path, ...]
-    written: int
-
-
-def write_label_tables(place: str | Path, kind: str | None = None) -> Tagged:
-    """Give a mask, or each mask directly in a folder, its label table; write the tables beside them.
-
-    Args:
-        place: NIfTI file, or a folder with such.
-        kind: see `label_table`; None: as the dataset.json beside the masks says, or nnU-Net ids where there is none.
-
-    Raises:
-        InputError: no mask, one is unreadable or has other values, or dataset.json is not one of ours.
-        WriteError: a file cannot be written.
-    """
-    place = Path(place)
-    folder = place if place.is_dir() else place.parent
-    masks = [place]
-    if place.is_dir():
-        masks = sorted(p for p in place.iterdir() if p.name.endswith((".nii", ".nii.gz")) and p.name[0] != ".")
-        if not masks:
-            raise InputError("no .nii or .nii.gz file", "give the folder with the masks", place)
-    if kind is None:
-        described = folder / "dataset.json"
-        try:
-            kind = kind_of_dataset(read_json(described)) if described.is_file() else "nnunet"
-        except InputError as error:
-            raise InputError(error.found, error.cure, described) from None
-    written = sum([embed(mask, kind) for mask in masks])
-    write_sidecars(folder, kind)
-    return Tagged(kind, tuple(masks), written)
 
 
 def _extension(kind: Kind) -> nib.nifti1.Nifti1Extension:

@@ -187,7 +187,7 @@ METRICS: tuple[Metric, ...] = (
         "nsd", "NSD",
         "Normalised surface Dice in voxels: share of all surface voxels of both masks that lie within "
         "{nsd_tolerance_mm:g} mm of the other surface. Every surface voxel counts the same; implementations that weigh "
-        "by surface area (surface-distance) differ in the second or third decimal.",
+        "by surface area (surface-distance) give other numbers.",
         lambda pair: pair.distances.share_within(pair.settings.nsd_tolerance_mm),
         source="Nikolov et al. 2021, by voxels", if_missed=0.0,
     ),
