@@ -17,7 +17,6 @@ import numpy as np
 
 from benchmarks.timing import alternate, median_ratio
 from nnunet_spine.anatomy import lookup_table
-from nnunet_spine.dataset_conversion.case import Choices
 from nnunet_spine.dataset_conversion.convert import build, plan_conversion
 from nnunet_spine.dataset_conversion.target import Target
 from nnunet_spine.dataset_conversion.verse import CONVERTER, find_scans
@@ -46,9 +45,9 @@ def convert_usual(source: Path, folder: Path) -> None:
         nib.save(nib.Nifti1Image(labels, mask.affine), folder / "labelsTr" / f"{scan.case}.nii.gz")
 
 
-def convert_ours(source: Path, raw: Path, *, verify: bool = False) -> None:
+def convert_ours(source: Path, raw: Path) -> None:
     """The whole command but its start, with one worker."""
-    plan = plan_conversion(CONVERTER, [source], Target(raw, 710, "VerSe"), Choices(verify=verify))
+    plan = plan_conversion(CONVERTER, [source], Target(raw, 710, "VerSe"))
     build(plan, Run(say=lambda line: None))
 
 
@@ -84,7 +83,6 @@ def compare(name: str, source: Path, work: Path, rounds: int) -> None:
     ways = {
         "usual": lambda: convert_usual(source, fresh()),
         "ours": lambda: convert_ours(source, fresh()),
-        "ours --verify": lambda: convert_ours(source, fresh(), verify=True),
     }
     seconds = alternate(ways, rounds=rounds)
     medians = ", ".join(f"{way} {statistics.median(values) / n:.2f} s" for way, values in seconds.items())

@@ -67,7 +67,8 @@ class Choices:
         remove_islands: also remove these pieces.
         drop_labels: mask values turned into background at once.
         resample: resample masks whose shape differs from the image's.
-        verify: verify the checksum of every image.
+        believe: see `Fitting`.
+        accept: keys of `plausibility.KEYS` that flag a case and do not stop it.
         copy: copy files instead of linking them.
     """
 
@@ -78,7 +79,8 @@ class Choices:
     remove_islands: bool = False
     drop_labels: tuple[int, ...] = ()
     resample: bool = False
-    verify: bool = False
+    believe: str = "auto"
+    accept: tuple[str, ...] = ()
     copy: bool = False
 
 

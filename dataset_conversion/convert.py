@@ -126,9 +126,10 @@ def plan_conversion(
     identity = {
         "converter": converter.name,
         "format": FORMAT,
-        **{key: value for key, value in asdict(choices).items() if key not in ("copy", "verify")},
+        **{key: value for key, value in asdict(choices).items() if key != "copy"},
         "drop_labels": list(choices.drop_labels),
         "declared": list(choices.declared),
+        "accept": list(choices.accept),
         "options": {key: plain(value) for key, value in request.options.items()},
         "folds": request.folds,
         "corrections": digest(sorted((k, _correction_text(v)) for k, v in table.items())) if table else "",

@@ -35,7 +35,7 @@ class DicomSeries:
     def files(self) -> tuple[Path, ...]:
         return self.paths
 
-    def open(self, *, verify: bool = False) -> OpenImage:
+    def open(self) -> OpenImage:
         if not self.paths:
             raise InputError("a series without files", "leave it out")
         slices = [_slice(path) for path in self.paths]

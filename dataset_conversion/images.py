@@ -26,16 +26,20 @@ class NiftiFile:
     def files(self) -> tuple[Path, ...]:
         return (self.path,)
 
-    def open(self, *, verify: bool = False) -> OpenImage:
+    def open(self) -> OpenImage:
         from nnunet_spine.dataset_conversion.nifti import place_image, read_image
         from nnunet_spine.io.files import read_nifti
+        from nnunet_spine.io.streams import voxels_at
+        from nnunet_spine.plausibility import header_findings
 
-        info, flags = read_image(self.path, verify=verify)
+        info, flags = read_image(self.path)
         return OpenImage(
             Grid(info.shape, info.affine),
             tuple(flags),
             lambda path, copy: place_image(info, path, copy=copy),
             lambda: read_nifti(self.path)[0],
+            tuple(header_findings(info.header, info.shape)),
+            lambda indices: voxels_at(info, indices),
         )
 
 
@@ -49,7 +53,7 @@ class ItkFile:
     def files(self) -> tuple[Path, ...]:
         return (self.path, *data_files(self.path))
 
-    def open(self, *, verify: bool = False) -> OpenImage:
+    def open(self) -> OpenImage:
         from nnunet_spine.io.itk import read_itk
 
         volume = read_itk(self.path)
@@ -72,8 +76,8 @@ class ChangedImage:
     def files(self) -> tuple[Path, ...]:
         return self.source.files
 
-    def open(self, *, verify: bool = False) -> OpenImage:
-        image = self.source.open(verify=verify)
+    def open(self) -> OpenImage:
+        image = self.source.open()
         voxels, remark = self.change(image.voxels())
         if not remark:
             return image
@@ -97,6 +101,7 @@ def written_image(
     import numpy as np
 
     from nnunet_spine.io.files import write_nifti
+    from nnunet_spine.plausibility import shear_finding
 
     if voxels.dtype.kind == "f" and not np.isfinite(voxels).all():
         raise InputError("NaN or infinite voxels in the image", "replace them, e.g. by -1024 HU", path)
@@ -105,4 +110,6 @@ def written_image(
         write_nifti(target, voxels, affine)
         return "rewritten"
 
-    return OpenImage(Grid(voxels.shape, affine), flags, place, lambda: voxels)
+    shear = shear_finding(affine)
+    findings = (shear,) if shear else ()
+    return OpenImage(Grid(voxels.shape, affine), flags, place, lambda: voxels, findings)

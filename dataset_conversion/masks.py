@@ -1,16 +1,12 @@
-"""Masks on the grid of their image: geometry, label values, small islands."""
+"""Masks on the grid of their image: label values, small islands."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import cc3d
-import nibabel as nib
 import numpy as np
 
-from nnunet_spine.dataset_conversion.sources import Grid
-from nnunet_spine.errors import InputError
-from nnunet_spine.geometry import axis_codes, bounding_box, corner_distance_mm, resample_nearest, spacing_mm
-from nnunet_spine.io.masks import GRID_TOLERANCE_MM, MaskFile
+from nnunet_spine.geometry import bounding_box, spacing_mm
 
 
 @dataclass
@@ -31,65 +27,6 @@ class Mask:
     def labelled(self) -> np.ndarray:
         """View of the smallest box with all labels."""
         return self.array[self.box] if self.box else self.array[:0, :0, :0]
-
-
-def fit_to_image(stored: MaskFile, image: Grid, *, resample: bool = False) -> Mask:
-    """Bring a mask to the grid of its image.
-
-    Affines that agree within 0.1 mm at every corner are taken as equal. Otherwise axes are permuted and flipped where
-    that gives the same grid; else the mask is resampled with nearest neighbour through world space. Both are flagged.
-
-    Args:
-        resample: also resample a mask whose shape differs.
-
-    Raises:
-        InputError: shapes differ (without `resample`), or labels would be lost because the grids lie apart.
-    """
-    labels, affine, flags = stored.labels, stored.affine, list(stored.remarks)
-    same_shape = labels.shape == image.shape
-    if same_shape and corner_distance_mm(image.shape, affine, image.affine) <= GRID_TOLERANCE_MM:
-        distance = corner_distance_mm(image.shape, affine, image.affine)
-        if distance > 1e-4:
-            flags.append(f"mask affine replaced by the image's, {distance:.2g} mm apart")
-        return Mask(labels, flags)
-    turned = _turned(stored, image)
-    codes = f"{axis_codes(affine)} to {axis_codes(image.affine)}"
-    if turned is not None:
-        return Mask(turned, [*flags, f"mask reoriented from {codes}"])
-    if not same_shape and not resample:
-        raise InputError(
-            f"mask of shape {labels.shape} for an image of shape {image.shape}",
-            "check the pair, or resample the mask with --resample",
-            stored.path,
-        )
-    moved = resample_nearest(labels, affine, image.shape, image.affine)
-    _require_kept(stored, moved, image)
-    distance = corner_distance_mm(image.shape, affine, image.affine)
-    return Mask(moved, [*flags, f"mask resampled, corners {distance:.3g} mm apart, {codes}"])
-
-
-def _turned(stored: MaskFile, image: Grid) -> np.ndarray | None:
-    """The mask with permuted and flipped axes where these give exactly the image's grid."""
-    steps = nib.orientations.ornt_transform(nib.io_orientation(stored.affine), nib.io_orientation(image.affine))
-    affine = stored.affine @ nib.orientations.inv_ornt_aff(steps, stored.labels.shape)
-    turned = nib.orientations.apply_orientation(stored.labels, steps)
-    if turned.shape != image.shape or corner_distance_mm(image.shape, affine, image.affine) > GRID_TOLERANCE_MM:
-        return None
-    return np.asfortranarray(turned)
-
-
-def _require_kept(stored: MaskFile, moved: np.ndarray, image: Grid) -> None:
-    before, after = (
-        np.count_nonzero(array) * voxel_mm3(affine)
-        for array, affine in ((stored.labels, stored.affine), (moved, image.affine))
-    )
-    if after < 0.9 * before:
-        raise InputError(
-            f"the mask lies elsewhere than its image: {100 * (1 - after / before):.0f} % of the labelled volume is "
-            "outside",
-            "check that the files belong together and that both headers are right",
-            stored.path,
-        )
 
 
 def label_extents(mask: Mask) -> dict[int, tuple[int, tuple[slice, slice, slice]]]:

@@ -13,13 +13,10 @@ from nnunet_spine.io.streams import VolumeInfo, check_complete, decompressed, ha
 _GZIP_LEVEL = 3
 
 
-def read_image(path: Path, *, verify: bool = False) -> tuple[VolumeInfo, list[str]]:
+def read_image(path: Path) -> tuple[VolumeInfo, list[str]]:
     """Check a CT without decoding it, where that is possible.
 
     Integer voxels cannot be NaN; files with floating-point voxels are decoded once to look for it.
-
-    Args:
-        verify: decompress the whole file and check its checksum.
 
     Returns:
         Its header facts, and flags for the manifest.
@@ -28,7 +25,7 @@ def read_image(path: Path, *, verify: bool = False) -> tuple[VolumeInfo, list[st
         InputError: not 3-D, truncated, damaged, NaN, or no usable geometry.
     """
     info = volume_info(path)
-    check_complete(info, thorough=verify)
+    check_complete(info)
     if has_nan(info):
         raise InputError("NaN or infinite voxels in the image", "replace them, e.g. by -1024 HU", path)
     flags = []

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from nnunet_spine import centroids
 from nnunet_spine.anatomy import BY_NAME, NAMES, sort_cranio_caudal
 from nnunet_spine.dataset_conversion.case import Choices, Scan
@@ -12,18 +14,39 @@ from nnunet_spine.dataset_conversion.corrections import Correction, corrected_na
 from nnunet_spine.dataset_conversion.fingerprint import plain
 from nnunet_spine.dataset_conversion.label_sets import IGNORE, ignore_value, label_values, name_of_level
 from nnunet_spine.dataset_conversion.masks import Mask, label_extents, rename_labels, spacing_text
-from nnunet_spine.dataset_conversion.sources import Grid, ImageSource, Landmarks, LandmarkSource, MaskSource, OpenMask
+from nnunet_spine.dataset_conversion.placing import read_once
+from nnunet_spine.dataset_conversion.sources import (
+    Fitting,
+    Grid,
+    ImageSource,
+    Landmarks,
+    LandmarkSource,
+    MaskSource,
+    OpenImage,
+    OpenMask,
+)
 from nnunet_spine.errors import InputError
-from nnunet_spine.geometry import axis_codes
+from nnunet_spine.geometry import axis_codes, spacing_mm
 from nnunet_spine.io.files import write_json
 from nnunet_spine.io.label_tables import kind_of_dataset, write_mask
 from nnunet_spine.io.masks import voxels_in
+from nnunet_spine.plausibility import (
+    Finding,
+    contrast,
+    intensity_finding,
+    level_findings,
+    placement_finding,
+    settle,
+    sites,
+)
 
 FORMAT = 3
 """Raise when the same input and options give other files: unfinished work of an older version is then done again."""
 
 _BYTES_PER_VOXEL = 8
 """A mask, what is resampled of it, and its connected pieces; an image that has to be rewritten."""
+
+_SAMPLE = 50_000  # voxels all over a scan that tell what its values are
 
 
 @dataclass(frozen=True)
@@ -90,12 +113,12 @@ def prepare(scan: Scan, choices: Choices, correction: Correction | None, folder:
         InputError: the scan cannot be used.
         WriteError: the target cannot be written.
     """
-    image = scan.image.open(verify=choices.verify) if scan.image else None
+    image = scan.image.open() if scan.image else None
     flags = [*scan.flags, *(image.flags if image else ())]
     opened, bones = None, _Vertebrae()
     listed, damage = _listed(scan)
     if scan.mask:
-        opened = scan.mask.read(image.grid if image else None, resample=choices.resample)
+        opened = scan.mask.read(image, Fitting(choices.resample, choices.believe))
         bones = _vertebrae_of_mask(opened, scan.mask.files[0], choices, listed)
         flags += bones.flags
     grid = image.grid if image else opened.grid if opened else None
@@ -113,6 +136,9 @@ def prepare(scan: Scan, choices: Choices, correction: Correction | None, folder:
         flags += [f"correction without effect, no such level: {step}" for step in unused_levels(correction, heights)]
     if any(old != new for old, new in renamed.items()):
         flags.append("levels corrected")
+    found = [*(image.findings if image else ()), *(opened.findings if opened else ())]
+    found += _findings(image, bones, renamed)
+    flags += settle(found, choices.accept, scan.files[0])
     values = label_values(choices.label_set, choices.declared)
     after = _names_after(renamed.values(), values, choices.label_set)
     if opened:
@@ -159,6 +185,22 @@ def prepare(scan: Scan, choices: Choices, correction: Correction | None, folder:
         files += (f"centroids{ending}/{scan.case}.json",)
         write_json(folder / files[-1], centroid_content(scan.case, renamed, bones.measured, landmarks))
     return Record(scan.case, scan.patient, split, row, files)
+
+
+def _findings(image: OpenImage | None, bones: "_Vertebrae", renamed: Mapping[str, str]) -> list[Finding]:
+    """Grey values and levels that do not fit a CT of a human body."""
+    centroids_mm = {new: bones.measured[old].mask_mm for old, new in renamed.items() if old in bones.measured}
+    bodies_mm = {new: bones.measured[old].body_mm for old, new in renamed.items() if old in bones.measured}
+    found = level_findings(centroids_mm, bodies_mm)
+    if image is None:
+        return found
+    count = int(np.prod(image.grid.shape, dtype=np.int64))
+    places = [np.arange(0, count, max(1, count // _SAMPLE))]
+    if bones.mask:
+        places += sites(bones.mask.array, spacing_mm(image.grid.affine))
+    values = read_once(image.values_at, places)
+    labelled = contrast(*values[1:]) if bones.mask else None
+    return found + [f for f in (intensity_finding(values[0], labelled), placement_finding(labelled)) if f]
 
 
 @dataclass(frozen=True)

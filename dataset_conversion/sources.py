@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from nnunet_spine.centroids import Centroid
+    from nnunet_spine.plausibility import Finding
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,36 @@ class OpenImage:
         place: puts it under a new name for nnU-Net, `place(path, copy)`, and says how: "hardlink", "symlink", "copy" or
             "rewritten".
         voxels: its values in HU on the grid, read on demand.
+        findings: contradictions in its header.
+        sample: values of some voxels without decoding all at once, see `values_at`.
     """
 
     grid: Grid
     flags: tuple[str, ...]
     place: Callable[[Path, bool], str]
     voxels: "Callable[[], np.ndarray]"
+    findings: "tuple[Finding, ...]" = ()
+    sample: "Callable[[np.ndarray], np.ndarray] | None" = None
+
+    def values_at(self, indices: "np.ndarray") -> "np.ndarray":
+        """Values of some voxels, by their sorted flat indices, first axis fastest."""
+        if self.sample is not None:
+            return self.sample(indices)
+        return self.voxels().ravel(order="F")[indices].astype(float)
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """How a mask is brought to the grid of its image.
+
+    Attributes:
+        resample: also a mask of another shape.
+        believe: of a mask of the image's shape with another header: "header", or "voxels" (it lies voxel for voxel on
+            the image); "auto" lets the grey values under the labels decide.
+    """
+
+    resample: bool = False
+    believe: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -56,12 +81,14 @@ class OpenMask:
         names: value -> level name, or "ignore" for what is neither background nor a known level. Other values in the
             array are refused.
         flags: what was repaired or decided, for the manifest.
+        findings: contradictions between it and its image.
     """
 
     array: "np.ndarray"
     grid: Grid
     names: Mapping[int, str]
     flags: tuple[str, ...] = ()
+    findings: "tuple[Finding, ...]" = ()
 
 
 @dataclass(frozen=True)
@@ -86,8 +113,8 @@ class ImageSource(Protocol):
     def files(self) -> tuple[Path, ...]:
         """All files that it is read from; the first one stands for it in the manifest."""
 
-    def open(self, *, verify: bool = False) -> OpenImage:
-        """Check it; `verify` also compares checksums where there are any.
+    def open(self) -> OpenImage:
+        """Check it.
 
         Raises:
             InputError: it cannot be used.
@@ -101,7 +128,7 @@ class MaskSource(Protocol):
     def files(self) -> tuple[Path, ...]:
         """All files that it is read from; the first one stands for it in the manifest."""
 
-    def read(self, grid: Grid | None, *, resample: bool = False) -> OpenMask:
+    def read(self, image: OpenImage | None, fitting: Fitting) -> OpenMask:
         """Read it onto the grid of its image, or onto its own where that is None.
 
         Raises:

@@ -144,7 +144,7 @@ def _changed(receipt: object, jobs: Sequence[Job], noted_ns: int) -> list[str]:
     return changed
 
 
-ADDED_LATER = {"min_unlisted_mm3": 2000.0, "declared": [], "folds": "source"}
+ADDED_LATER = {"min_unlisted_mm3": 2000.0, "declared": [], "folds": "source", "accept": [], "believe": "auto"}
 """What datasets converted before an option existed were made with; their other new keys do not count."""
 
 

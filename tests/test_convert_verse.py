@@ -212,7 +212,7 @@ def test_labels_become_consecutive(tmp_path, raw):
 
 def test_islands_are_removed_or_reported(tmp_path, raw):
     mask = spine_mask((20, 21))
-    mask[0:2, 0, 0] = 3  # 16 mm3: noise
+    mask[0:2, 0, 39] = 3  # 16 mm3: noise
     mask[20:23, 1, 1] = 21  # 24 mm3 off a large label: reported only
     mask[0:5, 15:20, 0:3] = 23  # 600 mm3, not in the centroid file
     _, path = subject(tmp_path / "v" / "training", "a", mask=mask)
@@ -301,12 +301,13 @@ def test_image_that_nnunet_cannot_read_is_rewritten(tmp_path, raw):
     nib.save(nib.Nifti1Image(ct[..., None], AFFINE_RAS), path)
     subject(root, "pixdim")
     path = root / "rawdata" / "sub-pixdim" / "sub-pixdim_ct.nii.gz"
-    wrong = nib.Nifti1Image(ct, AFFINE_RAS)
+    stored = (ct + 1024) // 2
+    wrong = nib.Nifti1Image(stored, AFFINE_RAS)
     wrong.header["pixdim"][1:4] = 1
     wrong.header["qform_code"] = 0
     wrong.header.set_slope_inter(2, -1024)
-    _save_with_header(wrong, ct, path)
-    run_convert("verse", tmp_path / "v", "-d", "1", "-o", raw)
+    _save_with_header(wrong, stored, path)
+    run_convert("verse", tmp_path / "v", "-d", "1", "-o", raw, "--accept", "header-spacing")
     dataset = raw / "Dataset001_VerSe"
     for case in ("plain", "tail", "pixdim"):
         assert manifest(dataset)[case]["image_stored"] == "rewritten"
@@ -314,7 +315,7 @@ def test_image_that_nnunet_cannot_read_is_rewritten(tmp_path, raw):
         assert image.shape == mask.shape
         np.testing.assert_allclose(image.header.get_zooms(), 2)
         np.testing.assert_allclose(image.affine, AFFINE_RAS)
-        expected = ct * 2.0 - 1024 if case == "pixdim" else ct
+        expected = stored * 2.0 - 1024 if case == "pixdim" else ct
         np.testing.assert_array_equal(image.get_fdata(), expected)
 
 
@@ -372,11 +373,17 @@ def test_shifted_mask_is_resampled_through_the_world(tmp_path, raw):
     _, path = subject(tmp_path / "v" / "training", "a")
     shifted = AFFINE_RAS.copy()
     shifted[:3, 3] += (4, -2, 2)  # by (2, -1, 1) voxels
-    save(path, mask, shifted)
+    save(path, np.roll(mask, (-2, 1, -1), (0, 1, 2)), shifted)
     run_convert("verse", tmp_path / "v", "-d", "1", "-o", raw)
     label = np.asarray(load_case(raw / "Dataset001_VerSe", "a")[1].dataobj)
-    np.testing.assert_array_equal(label[2:, :-1, 1:], mask[:-2, 1:, :-1])
-    assert "mask resampled" in manifest(raw / "Dataset001_VerSe")["a"]["flags"]
+    np.testing.assert_array_equal(label, mask)
+    flags = manifest(raw / "Dataset001_VerSe")["a"]["flags"]
+    assert "mask resampled" in flags
+    assert (
+        "mask-grid: mask and image have one shape and headers up to 4.9 mm apart; grey values under the labels "
+        in flags
+    )
+    assert "decide for its header" in flags
 
 
 def test_mask_of_another_shape_is_resampled_on_request(tmp_path, raw):

@@ -119,6 +119,8 @@ def _add_data_set_arguments(
 
 
 def _add_source_arguments(parser: argparse._ArgumentGroup, converter: "Converter") -> Iterable[argparse.Action]:
+    from nnunet_spine.plausibility.finding import KEYS
+
     yield parser.add_argument(
         "--folds", default="official", metavar="FOLDS",
         help="`official`: the data set's own, as fold 0; a number of folds, grouped by patient; `mita`: 9 scans for "
@@ -128,6 +130,11 @@ def _add_source_arguments(parser: argparse._ArgumentGroup, converter: "Converter
         "--split", action="append", metavar="[NAME=]SPLIT",
         help="training, validation or test, where neither the data set nor a folder's name says it plainly: for all "
         "such scans, or for a folder, case or patient of this name; can be repeated",
+    )  # fmt: skip
+    yield parser.add_argument(
+        "--accept", nargs="+", default=[], choices=sorted(KEYS), metavar="KEY",
+        help="take scans in spite of what they show, and flag them: "
+        + "; ".join(f"{key} ({meaning})" for key, meaning in KEYS.items()),
     )  # fmt: skip
     lists = "".join(f"; or `{name}`" for name in converter.corrections)
     yield parser.add_argument(
@@ -150,8 +157,10 @@ def _add_source_arguments(parser: argparse._ArgumentGroup, converter: "Converter
     yield parser.add_argument("--resample", action="store_true", help="resample masks of another shape, too")
     if "image" in converter.gives:
         yield parser.add_argument(
-            "--verify", action="store_true", help="verify the checksum of every image (reads all of it)"
-        )
+            "--mask-grid", dest="believe", choices=("auto", "header", "voxels"), default="auto",
+            help="where a mask lies that has its image's shape and another header; auto: by the grey values under its "
+            "labels",
+        )  # fmt: skip
 
 
 def _plan_data_set(args: argparse.Namespace) -> "Plan":
@@ -187,7 +196,8 @@ def _plan_data_set(args: argparse.Namespace) -> "Plan":
         remove_islands=getattr(args, "remove_islands", unset.remove_islands),
         drop_labels=tuple(sorted(set(getattr(args, "drop_labels", unset.drop_labels)))),
         resample=getattr(args, "resample", unset.resample),
-        verify=getattr(args, "verify", unset.verify),
+        believe=getattr(args, "believe", unset.believe),
+        accept=tuple(sorted(set(args.accept))),
         copy=args.copy,
     )
     request = Request(
