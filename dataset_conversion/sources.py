@@ -99,11 +99,13 @@ class Landmarks:
         points_mm: level name -> world RAS mm.
         frame: how the file's numbers were understood.
         flags: remarks for the manifest.
+        kind: what the points are: centres of the "body", or centroids of the whole "mask" of a vertebra.
     """
 
     points_mm: Mapping[str, tuple[float, float, float]]
     frame: str
     flags: tuple[str, ...] = ()
+    kind: str = "body"
 
 
 class ImageSource(Protocol):

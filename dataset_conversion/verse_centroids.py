@@ -44,5 +44,6 @@ class VerseCentroids:
         )
         names = {value: level.name for value, level in BY_VERSE_ID.items()}
         others = sorted(set(found.points_mm) - set(names))
+        kind = "mask" if found.frame == "verse20" else "body"
         flags = (f"points with unknown labels {', '.join(map(str, others))} left out",) if others else ()
-        return Landmarks({names[v]: p for v, p in found.points_mm.items() if v in names}, found.frame, flags)
+        return Landmarks({names[v]: p for v, p in found.points_mm.items() if v in names}, found.frame, flags, kind)

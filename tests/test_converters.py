@@ -159,9 +159,25 @@ def test_landmarks_without_masks_serve_prediction_and_evaluation(tmp_path, capsy
         ("T12", [-10.0, 2.0, 160.0]), ("L1", [-10.0, 1.0, 140.0]),
     ]  # fmt: skip
     assert content["others"] == [{"name": "S1", "annotated_mm": [-9.0, 0.0, 20.0]}]
+    assert [v["body_centre_mm"] for v in content["vertebrae"]] == [v["annotated_mm"] for v in content["vertebrae"]]
     row = read_manifest(dataset / "manifest.csv")[0]
     assert (row["labels_after"], row["mask"], row["mask_stored"]) == ("T12 L1", "", "")
     assert "no mask: for prediction and evaluation only" in row["flags"]
+
+
+def test_landmarks_alone_are_a_reference_for_evaluation(tmp_path):
+    """The centroid file of a scan without a mask goes into `evaluate` as it was written."""
+    from nnunet_spine.cli import main as command
+
+    measured = {"L1": (20, (-8.0, 8.0, 168.0)), "L2": (21, (-8.0, 8.0, 152.0))}
+    points = points_file(tmp_path / "a.txt", **{name: xyz for name, (_, xyz) in measured.items()})
+    scan = scan_of(tmp_path, "a", mask=None, landmarks=points)
+    _, dataset = convert(tmp_path, converter_of(scan, gives=frozenset({"image", "landmarks"})))
+    save(tmp_path / "pred" / "a.nii.gz", spine_mask((20, 21)))
+    argv = ["evaluate", "-p", tmp_path / "pred", "-g", dataset / "centroidsTs", "-o", tmp_path / "ev", "-np", "1"]
+    assert command([str(a) for a in (*argv, "--center", "body", "--quiet")]) == 0
+    (case,) = read_json(tmp_path / "ev" / "evaluation.json")["cases"]
+    assert case["n_reference"] == 2
 
 
 def test_options_on_masks_are_not_offered_where_there_are_none(tmp_path):

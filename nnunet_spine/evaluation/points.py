@@ -220,10 +220,12 @@ def _own(path: Path) -> ReferencePoints | None:
         points = {
             kind: {BY_NAME[entry["name"]].nnunet_id: np.array(entry[key], float) for entry in content["vertebrae"]}
             for kind, key in _OWN_KEYS.items()
+            # Where there is no mask only what was annotated is known.
+            if any(key in entry for entry in content["vertebrae"])
         }
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"incomplete entry ({error!r})", "restore the file", path) from None
-    if not points["mask"]:
+    if not points:
         raise InputError("no vertebra in it", "leave the case out", path)
     return ReferencePoints(points, "world")
 
