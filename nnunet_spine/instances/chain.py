@@ -41,7 +41,6 @@ def cut_into_vertebrae(profile: Profile) -> list[Interval]:
 
     Exact: dynamic programming over all positions of a cut and all lengths of the interval above it.
     """
-    n = len(profile.filled)
     if not (profile.filled > 0.3).any():
         return []
     filled = np.pad(np.clip(profile.filled, 0.05, 0.95), _PAD_MM, constant_values=np.nan)
