@@ -24,6 +24,7 @@ from nnunet_spine.io.environment import check_plans_name, nnunet_folder, raw_dat
 from nnunet_spine.io.files import read_json
 from nnunet_spine.training.memory import PLANNED_GB
 from nnunet_spine.training.networks import network_from_plans
+from nnunet_spine.training.preconditions import DEFAULT_PLANS
 from nnunet_spine.training.readers import REORIENTING_READERS
 from nnunet_spine.training.settings import Network
 
@@ -182,7 +183,7 @@ def plan_dataset(
     options: PlanOptions,
     *,
     gpu_memory_gb: float = 8.0,
-    plans_name: str = "nnUNetSpinePlans",
+    plans_name: str = DEFAULT_PLANS,
     processes: int = 4,
     verify: bool = False,
     quiet: bool = False,

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from nnunet_spine import trainers
+from nnunet_spine import cli, trainers
 from nnunet_spine.errors import InputError
 from nnunet_spine.losses import LOSS_NAMES
 from nnunet_spine.trainers import TRAINERS, ConvLSTMTrainer, get_recipe, get_trainer
@@ -89,7 +89,7 @@ def test_classes_pickle_as_the_same_object(name):
         ("ConvLSTMTrainer_Xyz123", r"unknown option 'Xyz123'\. `nnunet-spine trainers ConvLSTMTrainer` lists"),
         ("ConvLSTMTrainer__skips2", "unknown option ''"),
         ("SpineTrainer_skips2", "unknown option 'skips2'. It is an option of ConvLSTMTrainer"),
-        ("SpineTrainer_paper", "unknown option 'paper'"),
+        ("SpineTrainer_paper", "unknown option 'paper'. It is an option of AttentionTrainer, ConvLSTMTrainer, "),
         ("ConvLSTMTrainer_lr0e0", "'lr0e0': expected a number above 0"),
         ("ConvLSTMTrainer_0epochs", "'0epochs': expected a whole number of at least 1"),
         ("ConvLSTMTrainer_skips99", "'skips99': expected a whole number of at least 0 and at most 9"),
@@ -101,6 +101,7 @@ def test_classes_pickle_as_the_same_object(name):
         ("ConvLSTMTrainer_paper_nnunet", "'paper' and 'nnunet' both set preset"),
         ("ConvLSTMTrainer_uni_bi", "'uni' and 'bi' both set"),
         ("GlobalConvTrainer_noadversarial_l2", "both set adversarial.kind"),
+        ("NoSuchTrainer", r"no trainer 'NoSuchTrainer'\. There is AttentionTrainer, "),
         (
             "ConvLTSMTrainer",
             r"no trainer 'ConvLTSMTrainer'\. Did you mean ConvLSTMTrainer\? There is AttentionTrainer, ",
@@ -119,6 +120,7 @@ def test_wrong_recipes_say_what_may_have_been_meant(name, message):
         ("MobileASPPTrainer_noaug_flips", "'flips' changes nothing: there is no augmentation"),
         ("MobileASPPTrainer_flips_noaug", "'flips' changes nothing: there is no augmentation"),
         ("GlobalConvTrainer_noadversarial_eps0p05", "'eps0p05' changes nothing: there is no adversarial term"),
+        ("SpineTrainer_5epochs_save50", "'save50' changes nothing: the training ends before"),
         ("SpineTrainer_eps0p02", "'eps0p02' changes nothing: there is no adversarial term"),
         ("MobileASPPTrainer_Dice_separation", "'separation' changes nothing: the loss Dice has no such weights"),
         ("ConvLSTMTrainer_skips0_hidden25", "'hidden25' changes nothing: skips0 leaves no ConvLSTM cell"),
@@ -207,6 +209,29 @@ def test_lists_and_errors_import_no_torch():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
+
+
+def test_a_new_trainer_is_one_new_file(tmp_path, monkeypatch, capsys):
+    """And an option of it one line in that file."""
+    (tmp_path / "wide.py").write_text(
+        "from nnunet_spine.training.declaration import Declaration, Given\n"
+        "from nnunet_spine.training.options import integer\n"
+        "from nnunet_spine.training.settings import Augmentation, Settings\n"
+        "TRAINER = Declaration(\n"
+        "    name='WideTrainer', summary='turns further', citation='nobody', parameters='as planned',\n"
+        "    settings=Settings(augmentation=Augmentation(rotation_deg=45.0)),\n"
+        "    presets={'paper': {'loss.name': Given('Dice', 'nobody, section 2')}},\n"
+        "    options=(integer('turn{}', 'augmentation.rotation_deg', 'limit in degrees', example=60, at_most=90),),\n"
+        ")\n"
+    )
+    monkeypatch.setattr(trainers, "__path__", [*trainers.__path__, str(tmp_path)])
+    monkeypatch.setitem(TRAINERS, "WideTrainer", trainers._declared()["WideTrainer"])
+    assert cli.main(["trainers", "WideTrainer_paper_turn30"]) == 0
+    said = capsys.readouterr().out
+    assert "loss.name                      Dice  (paper: nobody, section 2)" in said
+    assert "30  (option turn30)" in said
+    assert get_trainer("WideTrainer_turn30").settings.augmentation.rotation_deg == 30
+    assert cli.main(["trainers", "WideTrainer_turn91"]) == 2
 
 
 def test_a_misspelt_address_is_an_error():

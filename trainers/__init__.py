@@ -17,9 +17,13 @@ from nnunet_spine.training.recipes import Recipe, parse_recipe
 if TYPE_CHECKING:
     from nnunet_spine.training.base import BaseTrainer
 
-_DECLARED = [import_module(f"{__name__}.{module.name}").TRAINER for module in pkgutil.iter_modules(__path__)]
 
-TRAINERS: dict[str, Declaration] = {trainer.name: trainer for trainer in sorted(_DECLARED, key=lambda t: t.name)}
+def _declared() -> dict[str, Declaration]:
+    found = [import_module(f"{__name__}.{module.name}").TRAINER for module in pkgutil.iter_modules(__path__)]
+    return {trainer.name: trainer for trainer in sorted(found, key=lambda trainer: trainer.name)}
+
+
+TRAINERS: dict[str, Declaration] = _declared()
 """Every trainer by name."""
 
 __all__ = ["TRAINERS", "get_recipe", "get_trainer", *TRAINERS]
@@ -33,8 +37,9 @@ def get_recipe(name: str) -> Recipe:
     """
     recipe = parse_recipe(name, TRAINERS)
     if recipe is None:
-        close = difflib.get_close_matches(name.split("_")[0], TRAINERS, n=1)
-        hint = f"did you mean {close[0]}? " if close else ""
+        stems = {trainer.removesuffix("Trainer").lower(): trainer for trainer in TRAINERS}
+        close = difflib.get_close_matches(name.split("_")[0].removesuffix("Trainer").lower(), stems, n=1)
+        hint = f"did you mean {stems[close[0]]}? " if close else ""
         raise InputError(f"no trainer '{name}'", f"{hint}There is {', '.join(TRAINERS)}, each with options")
     return recipe
 

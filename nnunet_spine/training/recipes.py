@@ -136,9 +136,9 @@ def _read(word: str, name: str, trainer: Declaration, trainers: Mapping[str, Dec
 
 def _suggestion(word: str, trainer: Declaration, trainers: Mapping[str, Declaration]) -> str:
     listed = f"`nnunet-spine trainers {trainer.name}` lists the options"
-    of_others = [t.name for t in trainers.values() if any(option.matches(word) for option in t.options)]
+    of_others = [t.name for t in trainers.values() if word in t.presets or any(o.matches(word) for o in t.options)]
     if of_others:
-        return f"it is an option of {' and '.join(of_others)}; {listed}"
+        return f"it is an option of {', '.join(of_others)}; {listed}"
     known = {s.lower(): s for option in options_of(trainer) for s in option.suggestions(word)}
     close = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.65)
     return f"did you mean '{known[close[0]]}'? {listed}" if close else listed

@@ -39,7 +39,7 @@ class Optimisation:
 
     def idle(self) -> dict[str, str]:
         """Fields without effect, each with the reason."""
-        return {}
+        return {"save_every": "the training ends before"} if self.save_every > self.epochs else {}
 
     def apply(self, trainer: "nnUNetTrainer") -> None:
         """Set what nnU-Net reads from its trainer; its constructor has set its own values."""
