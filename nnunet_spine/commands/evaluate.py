@@ -73,6 +73,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "or a dataset.json",
     )  # fmt: skip
     parser.add_argument("--reference-labels", default="auto", metavar="TABLE", help="the same for reference masks")
+    parser.add_argument(
+        "--accept", nargs="+", default=[], choices=["header-spacing"], metavar="KEY",
+        help="score a case although its header contradicts itself: header-spacing (sform and pixdim give voxels of "
+        "different size; the sform counts)",
+    )  # fmt: skip
     parser.add_argument("--only-common", action="store_true", help="references without a prediction are no failures")
     parser.add_argument(
         "--grid", choices=("native", "1mm"), default="native", help="the reference's grid, or 1 mm as VerSe's script"
@@ -145,6 +150,7 @@ def run(args: argparse.Namespace) -> int:
         reference_labels=args.reference_labels,
         points_grid=args.points_grid,
         grid=args.grid,
+        accept=tuple(sorted(set(args.accept))),
         only_common=args.only_common,
         groups=read_groups(args.groups) if args.groups else {},
     )

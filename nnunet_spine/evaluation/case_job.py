@@ -1,7 +1,7 @@
 """Scoring of one case from its files."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +9,22 @@ import numpy as np
 from nnunet_spine import __version__
 from nnunet_spine.anatomy import BY_NNUNET_ID, sort_cranio_caudal
 from nnunet_spine.errors import InputError
-from nnunet_spine.evaluation.grids import LabelMap, isotropic_grid, read_grid, read_label_map, to_grid, volume_center
+from nnunet_spine.evaluation.grids import (
+    LabelMap,
+    isotropic_grid,
+    match,
+    read_grid,
+    read_label_map,
+    to_grid,
+    volume_center,
+)
 from nnunet_spine.evaluation.pairing import CaseFiles
 from nnunet_spine.evaluation.points import Grid, points_beside_mask, points_beside_prediction
 from nnunet_spine.io.label_folders import structure_files
 from nnunet_spine.io.label_ids import LabelTable, present_values
 from nnunet_spine.io.masks import voxels_in, with_data_files
 from nnunet_spine.jobs import Store
+from nnunet_spine.plausibility import flags_of, level_findings
 from nnunet_spine.scores import (
     CaseScore,
     Metric,
@@ -27,7 +36,7 @@ from nnunet_spine.scores import (
     score_centers,
 )
 
-FORMAT = 3
+FORMAT = 4
 """Raise when the same files and settings give other scores: finished cases of an older version are then done again."""
 
 _BYTES_PER_VOXEL = 4  # both label maps, what is labelled in them, and distances of one vertebra; 2.5 measured
@@ -44,6 +53,7 @@ class CaseJob:
         prediction_labels, reference_labels: what mask values mean.
         kind: of dataset that both tables are brought to, see `label_ids.common_kind`.
         grid: "native" (the reference's) or "1mm" (isotropic, as VerSe's script).
+        accept: keys of `plausibility.KEYS` that note a contradiction and do not stop the case.
         points_grid: "prediction" if the numbers of centroid files belong to the prediction's grid where neither a
             reference mask nor a CT is given; "auto": see `points.points_beside_prediction`.
     """
@@ -55,6 +65,7 @@ class CaseJob:
     kind: str = "vertebrae"
     grid: str = "native"
     points_grid: str = "auto"
+    accept: tuple[str, ...] = ()
 
     @property
     def case(self) -> str:
@@ -85,6 +96,7 @@ class CaseJob:
             self.kind,
             self.grid,
             self.points_grid,
+            sorted(self.accept),
             [m.key for m in metrics.METRICS],
         ]
 
@@ -103,17 +115,17 @@ class CaseJob:
         """
         if self.files.points and self.kind != "vertebrae":
             raise InputError(f"centres of vertebrae beside masks of {self.kind}", "leave them out", self.files.points)
-        prediction = read_label_map(self.files.prediction, self.prediction_labels, "prediction", self.kind)
+        prediction = read_label_map(self.files.prediction, self.prediction_labels, "prediction", self.kind, self.accept)
         if self.files.mask is None:
             return self._score_points(prediction)
-        reference = read_label_map(self.files.mask, self.reference_labels, "reference", self.kind)
+        reference = read_label_map(self.files.mask, self.reference_labels, "reference", self.kind, self.accept)
         given, notes = self._given_centers(reference)
-        prediction = self._matched(prediction, reference.labels.shape, reference.affine)
+        prediction = self._matched(prediction, reference)
         if self.grid == "1mm":
             shape, affine = isotropic_grid(reference.labels.shape, reference.affine, 1.0)
             reference = to_grid(reference, shape, affine, "reference")
             prediction = to_grid(prediction, shape, affine)
-        return score_case(
+        score = score_case(
             prediction.labels,
             reference.labels,
             reference.affine,
@@ -123,6 +135,7 @@ class CaseJob:
             kind=self.kind,
             notes=(*reference.notes, *prediction.notes, *notes, *_emptiness(prediction, reference)),
         )
+        return replace(score, notes=(*score.notes, *_out_of_place(score)))
 
     def _score_points(self, prediction: LabelMap) -> CaseScore:
         points = points_beside_prediction(
@@ -153,11 +166,11 @@ class CaseJob:
         image = self._grid_image()
         return None if image is None else Grid(*read_grid(image), f"the CT {image.name}")
 
-    def _matched(self, prediction: LabelMap, shape: tuple[int, ...], affine: np.ndarray) -> LabelMap:
+    def _matched(self, prediction: LabelMap, reference: LabelMap) -> LabelMap:
         try:
-            return to_grid(prediction, shape, affine)
+            return match(prediction, reference)
         except InputError as error:
-            own, wanted = volume_center(prediction.labels.shape, prediction.affine), volume_center(shape, affine)
+            own, wanted = (volume_center(m.labels.shape, m.affine) for m in (prediction, reference))
             where = f"volumes centred at {_point(own)} and {_point(wanted)} mm"
             raise InputError(f"{error.found} ({where})", error.cure, self.files.prediction) from None
 
@@ -183,6 +196,12 @@ _NAMES = {"body": "body centres", "mask": "centroids of whole vertebrae"}
 
 def _point(point_mm: np.ndarray) -> str:
     return f"({', '.join(f'{x:.0f}' for x in point_mm)})"
+
+
+def _out_of_place(score: CaseScore) -> list[str]:
+    """What is odd about the places of the levels; it changes no score, so it is noted and stops nothing."""
+    centers = {v.name: v.reference_center_mm for v in score.vertebrae}
+    return [f"reference: {flag}" for flag in flags_of(level_findings(centers))]
 
 
 def _emptiness(prediction: LabelMap, reference: LabelMap | None = None) -> list[str]:

@@ -28,6 +28,7 @@ class Request:
         prediction_labels, reference_labels: a name or path for `find_table`; "auto": see `io.label_evidence`.
         points_grid: see `CaseJob`.
         grid: "native" or "1mm".
+        accept: see `CaseJob`.
         only_common: references without a prediction are no failures.
         groups: case -> its groups of cases, which tables by group show apart.
     """
@@ -40,6 +41,7 @@ class Request:
     reference_labels: str = "auto"
     points_grid: str = "auto"
     grid: str = "native"
+    accept: tuple[str, ...] = ()
     only_common: bool = False
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -77,7 +79,10 @@ def evaluate(prediction: Path, request: Request, folder: Path, run: Run = ALONE,
     kind = common_kind(table.kind for table in tables)
     if tables[0].kind != tables[1].kind:
         run.say(f"prediction labels {tables[0].kind}, reference labels {tables[1].kind}: compared as {kind}")
-    jobs = [CaseJob(files, request.settings, *tables, kind, request.grid, request.points_grid) for files in pairs.cases]
+    jobs = [
+        CaseJob(files, request.settings, *tables, kind, request.grid, request.points_grid, request.accept)
+        for files in pairs.cases
+    ]
     store, mine = score_store(folder / "cases"), run.shard.of(jobs)
     results = run_jobs(mine, CaseJob.run, executor=run.executor, store=store, peak_bytes=CaseJob.peak_bytes)
     outcomes = {outcome.case: outcome for outcome in run.progress(results, len(mine))}

@@ -1,5 +1,6 @@
 """Label maps on one grid: reading, reorienting, resampling by nearest neighbour."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +13,12 @@ from nnunet_spine.io.files import open_nifti
 from nnunet_spine.io.label_folders import read_structures
 from nnunet_spine.io.label_ids import LabelTable
 from nnunet_spine.io.masks import GRID_TOLERANCE_MM, read_mask
+from nnunet_spine.io.streams import volume_info
+from nnunet_spine.plausibility import Finding, header_findings, settle, shear_finding
 
 _REMARKABLE_LOSS = 0.001
+_ONE_GRID = 0.5  # overlap from which two label maps of one shape show the same scan
+_CLEARLY_MORE = 0.2
 _SAMPLE = 100_000  # voxels that decide which share of the labels lies outside
 
 
@@ -32,28 +37,40 @@ class LabelMap:
     notes: tuple[str, ...] = ()
 
 
-def read_label_map(path: str | Path, table: LabelTable, role: str, kind: str = "vertebrae") -> LabelMap:
-    """Read a mask (`io.masks.read_mask`) and bring its values to those of a kind of dataset of ours.
+def read_label_map(
+    path: str | Path, table: LabelTable, role: str, kind: str = "vertebrae", accept: Collection[str] = ()
+) -> LabelMap:
+    """Read a mask (`io.masks.read_mask`), check its header, and bring its values to those of a kind of dataset of ours.
 
     Args:
         path: a file; or a folder with one file per vertebra, as TotalSegmentator writes them, which needs no table.
         table: what the values of a file mean.
         kind: see `LabelTable.to_ids`.
         role: "prediction" or "reference", for notes and messages.
+        accept: keys of `plausibility.KEYS` that note a contradiction in the header and do not stop.
 
     Raises:
-        InputError: unreadable, truncated, not whole numbers, or values that the table lacks.
+        InputError: unreadable, truncated, not whole numbers, values that the table lacks, or a header that gives voxels
+            of two sizes.
     """
     mask = read_structures(Path(path)) if Path(path).is_dir() else read_mask(path)
     try:
         dropped = table.to_ids(mask.labels, kind)
     except InputError as error:
         raise InputError(error.found, error.cure.format(role=role), path) from None
-    notes = [f"{role}: {mask.repair}"] if mask.repair else []
+    flags = settle(_header_findings(Path(path), mask.affine), accept, path)
+    notes = [f"{role}: {text}" for text in (mask.repair, *flags) if text]
     if dropped:
         shown = ", ".join(dropped) if len(dropped) < 4 else f"{len(dropped)} structures that are no vertebrae"
         notes.append(f"{role}: {shown} left out")
     return LabelMap(mask.labels, mask.affine, tuple(notes))
+
+
+def _header_findings(path: Path, affine: np.ndarray) -> list[Finding]:
+    if path.is_dir() or itk.is_itk_name(path):  # ITK's formats hold one place only
+        return [shear] if (shear := shear_finding(affine)) else []
+    info = volume_info(path)
+    return header_findings(info.header, info.shape)
 
 
 def read_grid(path: str | Path) -> tuple[tuple[int, ...], np.ndarray]:
@@ -93,6 +110,44 @@ def to_grid(moving: LabelMap, shape: tuple[int, ...], affine: np.ndarray, role: 
         distance = geometry.corner_distance_mm(shape, turned_affine, affine)
         note += f"; same number of voxels, {distance:.3g} mm apart: check its header"
     return LabelMap(labels, affine, (*moving.notes, note))
+
+
+def match(prediction: LabelMap, reference: LabelMap) -> LabelMap:
+    """A prediction on the grid of its reference, as `to_grid` brings it there.
+
+    Where both have the same shape and their headers place them apart, one header may have been lost on the way. The
+    labels tell: if they overlap voxel for voxel, and by the headers much less, they are taken voxel for voxel, with a
+    note that gives both overlaps.
+
+    Raises:
+        InputError: the volumes lie apart, and the labels do not overlap voxel for voxel either.
+    """
+    shape, affine = reference.labels.shape, reference.affine
+    distance = geometry.corner_distance_mm(shape, prediction.affine, affine)
+    if prediction.labels.shape != shape or distance <= GRID_TOLERANCE_MM:
+        return to_grid(prediction, shape, affine)
+    stored = _overlap(prediction.labels, reference.labels)
+    try:
+        placed = to_grid(prediction, shape, affine)
+    except InputError:
+        if stored < _ONE_GRID:
+            raise
+        placed = None
+    by_headers = _overlap(placed.labels, reference.labels) if placed else 0.0
+    if placed and (stored < _ONE_GRID or stored - by_headers < _CLEARLY_MORE):
+        return placed
+    note = (
+        f"headers place prediction and reference up to {distance:.3g} mm apart; their labels overlap by {stored:.2f} "
+        f"(Dice) voxel for voxel and by {by_headers:.2f} as the headers say: taken voxel for voxel, check both headers"
+    )
+    return LabelMap(prediction.labels, affine, (*prediction.notes, note))
+
+
+def _overlap(labels: np.ndarray, others: np.ndarray) -> float:
+    """Dice of what is labelled at all; 0 where nothing is."""
+    both = sum(np.count_nonzero(np.logical_and(labels[..., k], others[..., k])) for k in range(labels.shape[2]))
+    total = np.count_nonzero(labels) + np.count_nonzero(others)
+    return 2 * both / total if total else 0.0
 
 
 def isotropic_grid(shape: tuple[int, ...], affine: np.ndarray, spacing_mm: float) -> tuple[tuple[int, ...], np.ndarray]:

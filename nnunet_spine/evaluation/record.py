@@ -10,11 +10,12 @@ import numpy as np
 from nnunet_spine import __version__, geometry
 from nnunet_spine.errors import InputError
 from nnunet_spine.evaluation.case_job import score_to_dict
-from nnunet_spine.evaluation.grids import GRID_TOLERANCE_MM, read_label_map, to_grid
+from nnunet_spine.evaluation.grids import GRID_TOLERANCE_MM, match, read_label_map
 from nnunet_spine.evaluation.pairing import CaseFiles
 from nnunet_spine.io.files import read_json, read_nifti, write_json
 from nnunet_spine.io.label_ids import KNOWN, LabelTable
 from nnunet_spine.jobs import Contents, Failure
+from nnunet_spine.plausibility import KEYS
 from nnunet_spine.scores import (
     CENTER_DEFINITIONS,
     CaseScore,
@@ -225,12 +226,12 @@ def read_case(entry: Mapping[str, object], base: str | Path) -> CaseArrays:
     """
     base = Path(base).resolve()
     tables, kind = [LabelTable.from_dict(table) for table in entry["label_tables"]], entry["kind"]
-    target = prediction = read_label_map(base / entry["prediction"], tables[0], "prediction", kind)
+    target = prediction = read_label_map(base / entry["prediction"], tables[0], "prediction", kind, KEYS)
     reference = None
     if entry["reference_mask"]:
-        target = read_label_map(base / entry["reference_mask"], tables[1], "reference", kind)
+        target = read_label_map(base / entry["reference_mask"], tables[1], "reference", kind, KEYS)
         reference = target.labels
-        prediction = to_grid(prediction, target.labels.shape, target.affine)
+        prediction = match(prediction, target)
     image = _image(base / entry["image"], target.labels.shape, target.affine) if entry["image"] else None
     return CaseArrays(image, prediction.labels, reference, target.affine)
 

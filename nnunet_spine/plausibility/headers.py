@@ -63,7 +63,10 @@ def shear_finding(affine: np.ndarray) -> Finding | None:
     # A length measured as if the angles were right is wrong by at most the singular values of the unit axes.
     stretch = np.linalg.svd(axes, compute_uv=False)
     percent = 100 * float(max(stretch[0] - 1, 1 - stretch[-1]))
-    sentence = f"axes {degrees:.2g} degrees off the right angle; lengths along the axes err by up to {percent:.2g} %"
+    sentence = (
+        f"axes {degrees:.2g} degrees off the right angle, as a tilted gantry leaves them; programs that take them for "
+        f"right angles err by up to {percent:.2g} % in lengths"
+    )
     return Finding("shear", sentence, False, "", {"degrees": degrees, "percent": percent})
 
 
