@@ -74,9 +74,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--reference-labels", default="auto", metavar="TABLE", help="the same for reference masks")
     parser.add_argument(
-        "--accept", nargs="+", default=[], choices=["header-spacing"], metavar="KEY",
-        help="score a case although its header contradicts itself: header-spacing (sform and pixdim give voxels of "
-        "different size; the sform counts)",
+        "--accept", nargs="+", default=[], choices=["header-spacing", "mask-grid"], metavar="KEY",
+        help="score cases in spite of a contradiction: header-spacing (sform and pixdim give voxels of different size; "
+        "the sform counts), mask-grid (volumes lie apart, labels overlap voxel for voxel, which counts)",
     )  # fmt: skip
     parser.add_argument("--only-common", action="store_true", help="references without a prediction are no failures")
     parser.add_argument(

@@ -168,7 +168,7 @@ class CaseJob:
 
     def _matched(self, prediction: LabelMap, reference: LabelMap) -> LabelMap:
         try:
-            return match(prediction, reference)
+            return match(prediction, reference, self.accept)
         except InputError as error:
             own, wanted = (volume_center(m.labels.shape, m.affine) for m in (prediction, reference))
             where = f"volumes centred at {_point(own)} and {_point(wanted)} mm"

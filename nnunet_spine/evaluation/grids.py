@@ -112,15 +112,18 @@ def to_grid(moving: LabelMap, shape: tuple[int, ...], affine: np.ndarray, role: 
     return LabelMap(labels, affine, (*moving.notes, note))
 
 
-def match(prediction: LabelMap, reference: LabelMap) -> LabelMap:
+def match(prediction: LabelMap, reference: LabelMap, accept: Collection[str] = ()) -> LabelMap:
     """A prediction on the grid of its reference, as `to_grid` brings it there.
 
     Where both have the same shape and their headers place them apart, one header may have been lost on the way. The
     labels tell: if they overlap voxel for voxel, and by the headers much less, they are taken voxel for voxel, with a
-    note that gives both overlaps.
+    note that gives both overlaps. Where the volumes do not even touch, the user has to say so.
+
+    Args:
+        accept: with "mask-grid", labels that overlap voxel for voxel count so although the volumes lie apart.
 
     Raises:
-        InputError: the volumes lie apart, and the labels do not overlap voxel for voxel either.
+        InputError: the volumes lie apart.
     """
     shape, affine = reference.labels.shape, reference.affine
     distance = geometry.corner_distance_mm(shape, prediction.affine, affine)
@@ -129,9 +132,13 @@ def match(prediction: LabelMap, reference: LabelMap) -> LabelMap:
     stored = _overlap(prediction.labels, reference.labels)
     try:
         placed = to_grid(prediction, shape, affine)
-    except InputError:
+    except InputError as error:
         if stored < _ONE_GRID:
             raise
+        if "mask-grid" not in accept:
+            evidence = f"voxel for voxel the labels overlap by {stored:.2f} (Dice), so that a header was probably lost"
+            cure = f"{error.cure}, or score them voxel for voxel with --accept mask-grid"
+            raise InputError(f"{error.found}; {evidence}", cure) from None
         placed = None
     by_headers = _overlap(placed.labels, reference.labels) if placed else 0.0
     if placed and (stored < _ONE_GRID or stored - by_headers < _CLEARLY_MORE):

@@ -231,7 +231,7 @@ def read_case(entry: Mapping[str, object], base: str | Path) -> CaseArrays:
     if entry["reference_mask"]:
         target = read_label_map(base / entry["reference_mask"], tables[1], "reference", kind, KEYS)
         reference = target.labels
-        prediction = match(prediction, target)
+        prediction = match(prediction, target, KEYS)
     image = _image(base / entry["image"], target.labels.shape, target.affine) if entry["image"] else None
     return CaseArrays(image, prediction.labels, reference, target.affine)
 
