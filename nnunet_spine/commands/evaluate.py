@@ -59,12 +59,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="centroid files that take the place of the masks' own centres",
     )
     parser.add_argument(
-        "-i",
-        "--images",
-        type=Path,
-        metavar="PATH",
+        "-i", "--images", type=Path, metavar="PATH",
         help="CT scans: for pictures and reports, and for voxel numbers of centroid files, which belong to their grids",
-    )
+    )  # fmt: skip
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for the results")
     parser.add_argument(
         "--prediction-labels", default="auto", metavar="TABLE",
@@ -104,12 +101,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--nsd-tolerance", type=float, default=1.0, metavar="MM", help="of the surface Dice (NSD)")
     parser.add_argument(
-        "--miss-penalty",
-        type=float,
-        default=1000.0,
-        metavar="MM",
+        "--miss-penalty", type=float, default=1000.0, metavar="MM",
         help="localisation error of a missed vertebra in the mean over all",
-    )
+    )  # fmt: skip
     parser.add_argument("--bootstrap", type=int, default=2000, metavar="N", help="draws for the 95 %% intervals")
     parser.add_argument("--seed", type=int, default=0, help="of the draws")
     add_batch_options(parser, most=4)
