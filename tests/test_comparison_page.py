@@ -76,6 +76,22 @@ def test_methods_stand_side_by_side_with_their_differences(compared, browser):
 def test_a_folder_without_either_record_says_what_to_give(compared, tmp_path, capsys):
     assert cli.main(["report", "-e", str(tmp_path)]) == 2
     assert "evaluation.json" in capsys.readouterr().err
+    (tmp_path / "unet").mkdir()
+    (tmp_path / "unet" / "evaluation.json").write_text("{}")
+    assert cli.main(["report", "-e", str(tmp_path)]) == 2
+    assert "in unet below. Give one of these" in capsys.readouterr().err
+
+
+def test_methods_of_different_kinds_are_not_compared(tmp_path, capsys):
+    write(tmp_path / "ref" / "a.nii.gz")
+    write(tmp_path / "levels" / "a.nii.gz")
+    write(tmp_path / "spine" / "a.nii.gz", (spine() > 0).astype(np.uint8))
+    (tmp_path / "spine" / "dataset.json").write_text(json.dumps({"labels": {"background": 0, "spine": 1}}))
+    methods = [x for name in ("levels", "spine") for x in ("-p", f"{name}={tmp_path / name}")]
+    arguments = ["evaluate", *methods, "-g", str(tmp_path / "ref"), "-o", str(tmp_path / "out"), "-np", "1"]
+    assert cli.main(arguments) == 2
+    assert "levels: vertebrae, spine: spine" in capsys.readouterr().err
+    assert (tmp_path / "out" / "spine" / "evaluation.json").is_file()
 
 
 def test_a_phone_scrolls_only_downwards(compared, browser):

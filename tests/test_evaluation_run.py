@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK
@@ -484,6 +485,18 @@ class TestLabelEvidence:
         assert "and T12 by" in error
         assert "--reference-labels" in error
         assert cli.main(["evaluate", *arguments, "--reference-labels", str(folders / "ref" / "dataset.json")]) == 0
+
+    def test_evidence_that_cannot_be_read_is_no_evidence_to_pass_over(self, folders, capsys):
+        arguments = ["-p", str(folders / "pred"), "-g", str(folders / "ref"), "-o", str(folders / "out")]
+        self.dataset_json(folders / "ref", {"L1": [1, 2]})
+        assert cli.main(["evaluate", *arguments]) == 2
+        assert "or name the table with --reference-labels" in capsys.readouterr().err
+        (folders / "ref" / "dataset.json").unlink()
+        damaged = nibabel.nifti1.Nifti1Extension(30, b"<CaretExtension><LabelTable")
+        files.write_nifti(folders / "ref" / "a.nii.gz", spine(), AFFINE, extensions=(damaged,))
+        assert cli.main(["evaluate", *arguments]) == 2
+        assert "a.nii.gz: the label table in its header is damaged" in capsys.readouterr().err
+        assert cli.main(["evaluate", *arguments, "--reference-labels", "nnunet"]) == 0
 
     def test_values_that_may_be_levels_or_regions_are_not_guessed(self, folders, capsys):
         for case in "ab":

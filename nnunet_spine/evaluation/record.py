@@ -188,6 +188,8 @@ def load(path: str | Path) -> dict:
     """
     path = Path(path)
     path = path / FILE_NAME if path.is_dir() else path
+    if not path.exists() and (below := sorted(found.parent.name for found in path.parent.glob(f"*/{FILE_NAME}"))):
+        raise InputError(f"no {FILE_NAME} in it, but in {', '.join(below)} below", "give one of these", path.parent)
     content = read_json(path)
     if not isinstance(content, dict) or not {"version", "settings", "metrics", "summary", "cases"} <= content.keys():
         raise InputError("not a result of `nnunet-spine evaluate`", "give its evaluation.json", path)

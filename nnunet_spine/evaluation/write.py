@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from nnunet_spine.errors import InputError
 from nnunet_spine.evaluation.cells import summary_cell, value_cell
 from nnunet_spine.evaluation.comparison import write_comparison_record
 from nnunet_spine.evaluation.layouts import paper_tables
@@ -54,7 +55,14 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
 
 
 def write_comparison(evaluations: Sequence[Evaluation], folder: Path) -> None:
-    """Write the tables of several methods side by side, over the cases that all of them have."""
+    """Write the tables of several methods side by side, over the cases that all of them have.
+
+    Raises:
+        InputError: one method has vertebrae, another regions.
+    """
+    if len({e.kind for e in evaluations}) > 1:
+        kinds = ", ".join(f"{e.method}: {e.kind}" for e in evaluations)
+        raise InputError(f"methods of different kinds ({kinds})", "compare those of one kind", folder)
     methods, common = comparable(evaluations)
     settings = evaluations[0].settings
     tables = [*_tables(methods, evaluations[0])]

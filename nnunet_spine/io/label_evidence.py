@@ -17,7 +17,7 @@ from nnunet_spine.io.label_ids import (
     read_table,
     table_of_names,
 )
-from nnunet_spine.io.label_tables import JSON_FILE, embedded_labels
+from nnunet_spine.io.label_tables import DAMAGED_TABLE, JSON_FILE, embedded_labels
 
 _LAST_OF_VERSION_1 = 104  # of TotalSegmentator, which then had L5 = 18; version 2 has 117 structures
 
@@ -49,10 +49,17 @@ def _beside(masks: Sequence[Path]) -> Iterator[LabelTable]:
             above.append(above[1].parent)
         for path in (place / "dataset.json" for place in above):
             if path.is_file():
-                yield read_table(path)
+                yield _read(path)
                 break
         if (folder / JSON_FILE).is_file():
-            yield read_table(folder / JSON_FILE)
+            yield _read(folder / JSON_FILE)
+
+
+def _read(path: Path) -> LabelTable:
+    try:
+        return read_table(path)
+    except InputError as error:
+        raise InputError(error.found, f"{error.cure}; or name the table with --{{role}}-labels", path) from None
 
 
 def _inside(masks: Sequence[Path]) -> Iterator[LabelTable]:
@@ -61,7 +68,9 @@ def _inside(masks: Sequence[Path]) -> Iterator[LabelTable]:
     for mask in masks:
         try:
             names = embedded_labels(mask)
-        except InputError:
+        except InputError as error:
+            if error.found == DAMAGED_TABLE:
+                raise InputError(error.found, "name the table with --{role}-labels", mask) from None
             continue
         key = tuple(sorted((names or {}).items()))
         if names and key not in seen:

@@ -26,6 +26,7 @@ from nnunet_spine.io.streams import VolumeInfo, decompressed, volume_info
 
 KINDS = ("nnunet", "verse", "regions", "spine", "vertebra")
 JSON_FILE, ITKSNAP_FILE, SLICER_FILE = "labels.json", "labels_itksnap.txt", "labels_slicer.ctbl"
+DAMAGED_TABLE = "the label table in its header is damaged"
 _CARET = 30  # code of header extensions of Caret and Connectome Workbench
 _GZIP_LEVEL = 3
 
@@ -133,14 +134,17 @@ def embedded_labels(path: str | Path) -> dict[int, str] | None:
     """Label value -> name, from the table inside a NIfTI file or a .seg.nrrd of 3D Slicer; None without one.
 
     Raises:
-        InputError: not readable as a 3-D mask.
+        InputError: not readable as a 3-D mask, or its table is damaged.
     """
     if itk.is_itk_name(path):
         return _segments(itk.read_fields(path)) or None
     for extension in volume_info(path).header.extensions:
         if _is_table(extension):
-            root = ET.fromstring(_content(extension))
-            return {int(label.get("Key")): label.text for label in root.iter("Label")}
+            try:
+                root = ET.fromstring(_content(extension))
+                return {int(label.get("Key")): label.text or "" for label in root.iter("Label")}
+            except (ET.ParseError, TypeError, ValueError) as error:
+                raise InputError(DAMAGED_TABLE, "write it again with nnunet-spine labels --kind", path) from error
     return None
 
 
