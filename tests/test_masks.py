@@ -21,14 +21,16 @@ def save(path: Path, array: np.ndarray, slope: float = 1.0, intercept: float = 0
     """NIfTI with stored values and scaling exactly as given; nibabel itself would choose another scaling."""
     header = nib.Nifti1Header(endianness=endian)
     header.set_data_dtype(array.dtype.newbyteorder(endian))
-    nib.save(nib.Nifti1Image(array, AFFINE, header, dtype=array.dtype.newbyteorder(endian)), path)
-    raw = bytearray(gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes())
+    plain = path.with_name(path.name.lower())  # nibabel writes no other
+    nib.save(nib.Nifti1Image(array, AFFINE, header, dtype=array.dtype.newbyteorder(endian)), plain)
+    plain.rename(path)
+    raw = bytearray(gzip.decompress(path.read_bytes()) if path.suffix.lower() == ".gz" else path.read_bytes())
     raw[112:120] = np.array([slope, intercept], f"{endian}f4").tobytes()
-    path.write_bytes(gzip.compress(bytes(raw)) if path.suffix == ".gz" else bytes(raw))
+    path.write_bytes(gzip.compress(bytes(raw)) if path.suffix.lower() == ".gz" else bytes(raw))
     return path
 
 
-@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz", ".NII.GZ"])
 @pytest.mark.parametrize("kind", ["u1", "i1", "i2", "u2", "i4", "u4", "i8", "f4", "f8"])
 @pytest.mark.parametrize("endian", ["<", ">"])
 def test_every_type_and_byte_order_holds_the_same_labels(tmp_path, kind, endian, ending):

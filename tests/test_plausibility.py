@@ -125,6 +125,12 @@ class TestLevels:
         (found,) = level_findings(points, back)
         assert (found.key, found.stops, found.figures["depth_mm"]) == ("front-back", True, 10)
 
+    def test_shallow_depths_are_flagged_and_none_is_silent(self):
+        points = column(self.NAMES)
+        for depth, expected in ((-1, [False]), (-0.3, []), (0, [])):
+            found = level_findings(points, {n: np.add(p, (0, depth, 0)) for n, p in points.items()})
+            assert [f.stops for f in found] == expected
+
     def test_one_odd_body_is_no_mirrored_scan(self):
         points = column(self.NAMES)
         bodies = {n: np.add(p, (0, -10 if n == "L2" else 10, 0)) for n, p in points.items()}

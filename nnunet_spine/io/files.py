@@ -14,6 +14,7 @@ import nibabel as nib
 import numpy as np
 
 from nnunet_spine.errors import InputError, write_error
+from nnunet_spine.io.streams import load_nifti
 from nnunet_spine.io.text import read_text
 
 try:
@@ -177,7 +178,7 @@ def open_nifti(path: str | Path) -> nib.Nifti1Image:
         InputError: missing, not NIfTI, or not 3-D (trailing axes of length 1 are allowed and dropped).
     """
     try:
-        image = nib.load(path)
+        image = load_nifti(path)
     except FileNotFoundError:
         raise InputError("no such file", "check the path", path) from None
     except Exception as error:

@@ -52,6 +52,13 @@ class VolumeInfo:
         return self.offset_bytes + self.voxel_count * self.dtype.itemsize
 
 
+def load_nifti(path: str | Path) -> nib.filebasedimages.FileBasedImage:
+    """`nibabel.load`, which takes ".nii.gz" and ".NII.GZ" for different things, for either."""
+    if Path(path).name.lower().endswith((".nii", ".nii.gz")) and not str(path).endswith((".nii", ".nii.gz")):
+        return nib.Nifti1Image.from_file_map({"image": nib.fileholders.FileHolder(str(path))})
+    return nib.load(path)
+
+
 def volume_info(path: str | Path) -> VolumeInfo:
     """Read and check the header of a 3-D NIfTI file.
 
@@ -60,7 +67,7 @@ def volume_info(path: str | Path) -> VolumeInfo:
     """
     path = Path(path)
     try:
-        image = nib.load(path)
+        image = load_nifti(path)
     except FileNotFoundError:
         if path.is_symlink():
             raise InputError("link to a file that is not there", "fetch it, e.g. `datalad get`", path) from None

@@ -9,7 +9,8 @@ from nnunet_spine.anatomy import sort_cranio_caudal
 from nnunet_spine.plausibility.finding import Finding
 
 _STEP_MM = 4.0  # a level may lie this much on the wrong side of its neighbour before its place counts as wrong
-_DEPTH_MM = 2.0
+_DEPTH_MM = 0.75  # of a body in front of its centroid; whole vertebrae have 5 to 15 mm, masks of bodies alone about 0
+_CERTAIN_DEPTH_MM = 2.0
 _MIRRORED_HEADER = "check the header's orientation against the scan in a viewer, and correct the affine"
 
 Points = Mapping[str, Sequence[float]]
@@ -25,7 +26,7 @@ def level_findings(centroids_mm: Points, bodies_mm: Points | None = None) -> lis
         bodies_mm: level name -> centre of its body; lies in front of the centroid, except in C1, which is left out.
 
     Returns:
-        "upside-down" (stops), "spine-axis" (stops), "level-order" and "front-back" (stops), as far as they apply;
+        "upside-down" (stops), "spine-axis" (stops), "level-order", "front-back" (stops from 2 mm on), where they apply;
         nothing for fewer than two levels.
     """
     names = sort_cranio_caudal(centroids_mm)
@@ -77,4 +78,5 @@ def _front(centroids_mm: Points, bodies_mm: Points) -> Finding | None:
     sentence = (
         f"the bodies of {behind} of {len(names)} vertebrae lie {depth:.3g} mm behind their centroids: front is back"
     )
-    return Finding("front-back", sentence, True, _MIRRORED_HEADER, {"depth_mm": depth, "n": float(behind)})
+    certain = depth >= _CERTAIN_DEPTH_MM
+    return Finding("front-back", sentence, certain, _MIRRORED_HEADER, {"depth_mm": depth, "n": float(behind)})
