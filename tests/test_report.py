@@ -14,10 +14,12 @@ from urllib.parse import quote
 import nibabel as nib
 import numpy as np
 import pytest
-from evaluated_folder import LEVELS, NASTY, EvaluatedFolder, evaluate_folder, evaluated_folder
+from evaluated_folder import AFFINE as BLOCKS_AFFINE
+from evaluated_folder import LEVELS, NASTY, EvaluatedFolder, blocks, evaluate_folder, evaluated_folder
 from PIL import Image
 from report_page import Page
 
+from nnunet_spine.anatomy import BY_NAME, dataset_labels
 from nnunet_spine.cli import main
 from nnunet_spine.errors import InputError
 from nnunet_spine.evaluation import score_from_dict
@@ -508,4 +510,27 @@ def test_no_case_and_one_case(browser, cohort, tmp_path, kept):
     assert "could not be evaluated" not in text
     assert "NaN" not in text
     assert len(page_.names()) == kept
+    assert page_.complaints() == []
+
+
+def test_regions_are_shown_as_regions(browser, tmp_path):
+    truth = blocks()
+    regions = np.where(truth >= BY_NAME["L1"].nnunet_id, 3, np.where(truth > 0, 2, 0)).astype(np.uint8)
+    thin = regions.copy()
+    thin[:14][regions[:14] == 3] = 0
+    for folder, labels in (("ref", regions), ("pred", thin)):
+        write_nifti(tmp_path / folder / "a.nii.gz", labels, BLOCKS_AFFINE)
+        write_json(tmp_path / folder / "dataset.json", {"labels": dataset_labels("regions")})
+    arguments = ["-p", str(tmp_path / "pred"), "-g", str(tmp_path / "ref"), "-o", str(tmp_path / "out"), "-np", "1"]
+    assert main(["evaluate", *arguments, "--quiet"]) == 0
+    assert main(["report", "-e", str(tmp_path / "out"), "--quiet", "-np", "1"]) == 0
+    page_ = Page(browser).open(tmp_path / "out" / "report.html", "#case=a")
+    text = page_.run("return document.body.innerText")
+    assert "Levels cervical to lumbar" in text
+    assert "all labels right" in page_.run("return document.querySelector('.case-title').innerText")
+    levels = page_.run("return [...document.querySelectorAll('.vertebrae tbody tr')].map((r) => r.dataset.level)")
+    assert levels == ["thoracic", "lumbar"]
+    page_.view("surfaces")
+    page_.view("slices")
+    assert page_.run("return document.querySelectorAll('.point').length") == 6  # all, by region and by itself
     assert page_.complaints() == []

@@ -199,9 +199,9 @@ def overview(methods: Sequence[Method]) -> str:
     ]
     lines = []
     for method in methods:
-        found = [
-            _line(m, method.summary[m.key]) for m in (*metrics.scan_metrics(), *metrics.cohort_metrics()) if m.headline
-        ]
+        shown = [m for m in (*metrics.scan_metrics(), *metrics.cohort_metrics()) if m.headline]
+        values = {m: method.summary[m.key] for m in shown}
+        found = [_line(m, value) for m, value in values.items() if not isinstance(value, Rate) or value.total]
         lines.append(f"{method.name + ': ' if several else ''}{'; '.join(found)}")
     return "\n".join([markdown_grid(["method"] * several + header, rows, 1 + several), "", *lines])
 
