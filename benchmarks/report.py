@@ -20,7 +20,8 @@ import numpy as np
 
 from nnunet_spine.anatomy import BY_NAME, NAMES, lookup_table
 from nnunet_spine.evaluation import Request, evaluate, load, score_from_dict, write_record
-from nnunet_spine.io.files import write_json, write_nifti
+from nnunet_spine.io.files import write_json
+from nnunet_spine.io.nifti import write_nifti
 from nnunet_spine.jobs import Run, processes
 from nnunet_spine.phantom import PhantomOptions, draw_phantom
 from nnunet_spine.report import ReportOptions, build_report

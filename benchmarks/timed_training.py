@@ -21,7 +21,8 @@ from nnunetv2.run.run_training import get_trainer_from_args
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch.utils.flop_counter import FlopCounterMode
 
-from nnunet_spine.io.files import open_nifti, write_json
+from nnunet_spine.io.files import write_json
+from nnunet_spine.io.nifti import open_nifti
 
 EPOCHS = 10
 CALIBRATION_STEPS = 4

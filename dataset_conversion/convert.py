@@ -21,7 +21,8 @@ from nnunet_spine.dataset_conversion.target import RECEIPT, Target, is_finished
 from nnunet_spine.dataset_conversion.writer import CaseJob, Prepared, check_cases, prepare_cases, publish
 from nnunet_spine.errors import InputError
 from nnunet_spine.io.files import read_json, write_json, write_text
-from nnunet_spine.io.label_tables import kind_of_dataset, write_sidecars
+from nnunet_spine.io.label_tables import kind_of_dataset
+from nnunet_spine.io.viewer_tables import write_sidecars
 from nnunet_spine.jobs import ALONE, Contents, Failure, Run, Workplace, contents_of_inputs
 
 

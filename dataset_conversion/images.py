@@ -28,7 +28,7 @@ class NiftiFile:
 
     def open(self) -> OpenImage:
         from nnunet_spine.dataset_conversion.nifti import place_image, read_image
-        from nnunet_spine.io.files import read_nifti
+        from nnunet_spine.io.nifti import read_nifti
         from nnunet_spine.io.streams import voxels_at
         from nnunet_spine.plausibility import header_findings
 
@@ -100,7 +100,7 @@ def written_image(
     """
     import numpy as np
 
-    from nnunet_spine.io.files import write_nifti
+    from nnunet_spine.io.nifti import write_nifti
     from nnunet_spine.plausibility import shear_finding
 
     if voxels.dtype.kind == "f" and not np.isfinite(voxels).all():

@@ -20,9 +20,10 @@ from nnunet_spine.dataset_conversion.prepare import FORMAT, Record
 from nnunet_spine.dataset_conversion.splits import PRESETS, Fold, splits_for
 from nnunet_spine.dataset_conversion.target import Target, vertebrae_dataset
 from nnunet_spine.errors import InputError
-from nnunet_spine.io.files import read_json, read_nifti, write_nifti
+from nnunet_spine.io.files import read_json
 from nnunet_spine.io.label_tables import write_mask
 from nnunet_spine.io.masks import read_mask, voxels_in
+from nnunet_spine.io.nifti import read_nifti, write_nifti
 
 DEFAULT_LEVELS = ("L2", "L3", "L4", "L5")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from nnunet_spine.anatomy import BY_NAME
-from nnunet_spine.io import files
+from nnunet_spine.io import nifti
 
 SPACING_MM = 5.0
 AFFINE = np.array([[SPACING_MM, 0, 0, -20], [0, SPACING_MM, 0, 7], [0, 0, SPACING_MM, -300], [0, 0, 0, 1.0]])
@@ -28,5 +28,5 @@ def center_mm(name, names=LEVELS_SEEN):
 
 
 def write(path: Path, labels=None, affine=AFFINE) -> Path:
-    files.write_nifti(path, spine() if labels is None else labels, affine)
+    nifti.write_nifti(path, spine() if labels is None else labels, affine)
     return path

@@ -9,7 +9,8 @@ from scripted_errors import rename
 from nnunet_spine.anatomy import BY_NAME
 from nnunet_spine.evaluation import Request, evaluate, write_record
 from nnunet_spine.geometry import to_world
-from nnunet_spine.io.files import write_json, write_nifti
+from nnunet_spine.io.files import write_json
+from nnunet_spine.io.nifti import write_nifti
 from nnunet_spine.jobs import Run
 
 LEVELS = ("T10", "T11", "T12", "L1", "L2", "L3", "L4")

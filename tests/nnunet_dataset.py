@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from nnunet_spine.io.files import write_json, write_nifti
+from nnunet_spine.io.files import write_json
+from nnunet_spine.io.nifti import write_nifti
 
 LABELS = {"background": 0, "L1": 1, "L2": 2, "L3": 3}
 REGIONS = {"background": 0, "all": [1, 2, 3], "lower": [2, 3], "L3": 3}

@@ -16,7 +16,7 @@ from nnunet_spine.dataset_conversion.prepare import Job
 from nnunet_spine.dataset_conversion.target import Target
 from nnunet_spine.dataset_conversion.verse import CONVERTER
 from nnunet_spine.errors import InputError, Unfinished
-from nnunet_spine.io.files import read_nifti
+from nnunet_spine.io.nifti import read_nifti
 from nnunet_spine.jobs import Processes, Run, Shard, Workplace
 
 

@@ -24,7 +24,8 @@ from nnunet_spine.dataset_conversion.labels import LabelFile, StructureFiles
 from nnunet_spine.dataset_conversion.manifest import read_manifest
 from nnunet_spine.dataset_conversion.sources import Landmarks
 from nnunet_spine.errors import InputError
-from nnunet_spine.io.files import read_json, read_nifti
+from nnunet_spine.io.files import read_json
+from nnunet_spine.io.nifti import read_nifti
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "tiny_converter.py"
 

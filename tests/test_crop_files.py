@@ -11,7 +11,8 @@ from nnunet_spine import cli
 from nnunet_spine.crops import CROP_SHAPE
 from nnunet_spine.geometry import spacing_mm
 from nnunet_spine.inference.crop_files import read_centres
-from nnunet_spine.io.files import read_json, read_nifti, write_json, write_nifti
+from nnunet_spine.io.files import read_json, write_json
+from nnunet_spine.io.nifti import read_nifti, write_nifti
 
 
 @pytest.fixture

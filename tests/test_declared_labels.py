@@ -13,9 +13,10 @@ from nnunet_spine.dataset_conversion.labels import LabelFile
 from nnunet_spine.dataset_conversion.manifest import read_manifest
 from nnunet_spine.dataset_conversion.prepare import Record
 from nnunet_spine.errors import InputError
-from nnunet_spine.io.files import read_json, read_nifti
+from nnunet_spine.io.files import read_json
 from nnunet_spine.io.label_ids import read_table
 from nnunet_spine.io.label_tables import embedded_labels
+from nnunet_spine.io.nifti import read_nifti
 
 
 def test_spans():

@@ -9,7 +9,7 @@ from verse_tree import AFFINE_RAS, save, spine_ct, spine_mask, turned
 from nnunet_spine.dataset_conversion.dicom import DicomSeries, find_series
 from nnunet_spine.dataset_conversion.labels import LabelFile
 from nnunet_spine.errors import InputError
-from nnunet_spine.io.files import read_nifti
+from nnunet_spine.io.nifti import read_nifti
 
 
 def write_series(folder, ct, affine, *, uid="1.2.3", skip=(), positions=None, prefix="x", modality="CT"):

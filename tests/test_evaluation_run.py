@@ -18,7 +18,7 @@ from nnunet_spine import cli, evaluation, geometry
 from nnunet_spine.anatomy import BY_NAME
 from nnunet_spine.errors import InputError
 from nnunet_spine.evaluation import case_job
-from nnunet_spine.io import files, itk
+from nnunet_spine.io import files, itk, nifti
 from nnunet_spine.io.label_tables import write_mask
 from nnunet_spine.scores import Settings
 
@@ -493,7 +493,7 @@ class TestLabelEvidence:
         assert "or name the table with --reference-labels" in capsys.readouterr().err
         (folders / "ref" / "dataset.json").unlink()
         damaged = nibabel.nifti1.Nifti1Extension(30, b"<CaretExtension><LabelTable")
-        files.write_nifti(folders / "ref" / "a.nii.gz", spine(), AFFINE, extensions=(damaged,))
+        nifti.write_nifti(folders / "ref" / "a.nii.gz", spine(), AFFINE, extensions=(damaged,))
         assert cli.main(["evaluate", *arguments]) == 2
         assert "a.nii.gz: the label table in its header is damaged" in capsys.readouterr().err
         assert cli.main(["evaluate", *arguments, "--reference-labels", "nnunet"]) == 0
@@ -610,7 +610,7 @@ class TestRealMasks:
     @pytest.fixture
     def lumbar(self, real_data):
         path = real_data / "ct" / "sub-tptbox_seg-vert_msk.nii.gz"
-        labels, affine = files.read_nifti(path)
+        labels, affine = nifti.read_nifti(path)
         return path, labels.astype(np.uint8), affine
 
     def score(self, tmp_path, reference, labels, affine, *options):
@@ -648,7 +648,7 @@ class TestRealMasks:
     @pytest.mark.parametrize("table", ["totalsegmentator", "auto"])
     def test_total_segmentator(self, real_data, tmp_path, table):
         reference = real_data / "ct" / "torso_sm_seg.nii.gz"
-        labels, affine = files.read_nifti(reference)
+        labels, affine = nifti.read_nifti(reference)
         ours = np.zeros(labels.shape, np.uint8)
         for value, name in {30: "L2", 31: "L1", 32: "T12", 33: "T11"}.items():
             ours[labels == value] = BY_NAME[name].nnunet_id

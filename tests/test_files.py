@@ -11,16 +11,8 @@ from verse_tree import AFFINE_RAS
 
 from nnunet_spine.errors import InputError, WriteError
 from nnunet_spine.io import files
-from nnunet_spine.io.files import (
-    atomic_path,
-    link_or_copy,
-    read_json,
-    read_nifti,
-    remove_left_over,
-    write_json,
-    write_nifti,
-    write_text,
-)
+from nnunet_spine.io.files import atomic_path, link_or_copy, read_json, remove_left_over, write_json, write_text
+from nnunet_spine.io.nifti import read_nifti, write_nifti
 
 
 def test_file_appears_only_when_it_is_whole(tmp_path):

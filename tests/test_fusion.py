@@ -6,7 +6,8 @@ from scipy import ndimage
 
 from nnunet_spine import cli
 from nnunet_spine.geometry import reorient, to_index, to_world
-from nnunet_spine.io.files import read_json, read_nifti, write_json, write_nifti
+from nnunet_spine.io.files import read_json, write_json
+from nnunet_spine.io.nifti import read_nifti, write_nifti
 from nnunet_spine.spine_map.fusion import (
     CaseScores,
     FusionParameters,

@@ -6,7 +6,7 @@ import pytest
 import SimpleITK
 
 from nnunet_spine.io import label_tables
-from nnunet_spine.io.files import write_nifti
+from nnunet_spine.io.nifti import write_nifti
 from nnunet_spine.io.slicer_files import write_seg_nrrd
 
 SHAPE = (30, 40, 50)

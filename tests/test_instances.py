@@ -7,7 +7,7 @@ from corrupted_masks import posterior_renamed as posterior
 
 from nnunet_spine import geometry
 from nnunet_spine.instances import compare_instances, find_bones
-from nnunet_spine.io.files import read_nifti
+from nnunet_spine.io.nifti import read_nifti
 from nnunet_spine.phantom.draw import draw_phantom
 from nnunet_spine.phantom.options import PhantomOptions
 

@@ -9,7 +9,7 @@ import SimpleITK
 from nnunet_spine import cli
 from nnunet_spine.anatomy import BY_NAME, dataset_labels
 from nnunet_spine.errors import InputError
-from nnunet_spine.io import files, label_tables
+from nnunet_spine.io import files, label_tables, nifti, viewer_tables
 from nnunet_spine.io.slicer_files import write_seg_nrrd
 
 OBLIQUE = np.array([[1.2, -0.9, 0, -40], [0.9, 1.2, 0, 20], [0, 0, -2.0, 300], [0, 0, 0, 1.0]])
@@ -24,7 +24,7 @@ def mask(names=("T12", "T13", "L1"), ids="nnunet_id"):
 
 @pytest.fixture(params=["a.nii.gz", "a.nii"])
 def path(request, tmp_path):
-    files.write_nifti(tmp_path / request.param, mask(), OBLIQUE)
+    nifti.write_nifti(tmp_path / request.param, mask(), OBLIQUE)
     return tmp_path / request.param
 
 
@@ -105,7 +105,7 @@ class TestEmbedding:
         np.testing.assert_array_equal(nib.load(tmp_path / "a.nii.gz").get_fdata(), mask())
 
     def test_values_beyond_the_table_are_refused(self, tmp_path):
-        files.write_nifti(tmp_path / "a.nii.gz", mask(ids="verse_id"), OBLIQUE)
+        nifti.write_nifti(tmp_path / "a.nii.gz", mask(ids="verse_id"), OBLIQUE)
         before = (tmp_path / "a.nii.gz").read_bytes()
         with pytest.raises(InputError, match=r"value 28.*--kind verse"):
             label_tables.embed(tmp_path / "a.nii.gz", "nnunet")
@@ -122,7 +122,7 @@ class TestReaders:
 
     @pytest.fixture
     def pair(self, tmp_path):
-        files.write_nifti(tmp_path / "plain.nii.gz", mask(), OBLIQUE)
+        nifti.write_nifti(tmp_path / "plain.nii.gz", mask(), OBLIQUE)
         label_tables.write_mask(tmp_path / "named.nii.gz", mask(), OBLIQUE, "nnunet")
         return tmp_path / "plain.nii.gz", tmp_path / "named.nii.gz"
 
@@ -144,7 +144,7 @@ class TestReaders:
 
 class TestSidecars:
     def test_json_for_scripts(self, tmp_path):
-        label_tables.write_sidecars(tmp_path, "regions")
+        viewer_tables.write_sidecars(tmp_path, "regions")
         content = json.loads((tmp_path / "labels.json").read_text())
         assert content["kind"] == "regions"
         assert [(row["value"], row["name"]) for row in content["labels"]] == [
@@ -154,13 +154,13 @@ class TestSidecars:
         ]
 
     def test_label_descriptions_of_itk_snap(self, tmp_path):
-        label_tables.write_sidecars(tmp_path, "nnunet")
+        viewer_tables.write_sidecars(tmp_path, "nnunet")
         rows = [line.split() for line in (tmp_path / "labels_itksnap.txt").read_text().splitlines() if line[0] != "#"]
         assert rows[0] == ["0", "0", "0", "0", "0", "0", "0", '"Clear', 'Label"']
         assert rows[26] == ["26", *map(str, BY_NAME["T13"].color), "1", "1", "1", '"T13"']
 
     def test_colour_table_of_slicer(self, tmp_path):
-        label_tables.write_sidecars(tmp_path, "verse")
+        viewer_tables.write_sidecars(tmp_path, "verse")
         lines = (tmp_path / "labels_slicer.ctbl").read_text().splitlines()
         assert lines[:3] == ["# Color table file", "# 27 values", "0 background 0 0 0 0"]
         assert lines[-1] == f"28 T13 {' '.join(map(str, BY_NAME['T13'].color))} 255"
@@ -168,12 +168,12 @@ class TestSidecars:
 
 class TestSegNrrd:
     def test_segments_and_grid(self, tmp_path):
-        files.write_nifti(tmp_path / "a.nii.gz", mask(), OBLIQUE)
+        nifti.write_nifti(tmp_path / "a.nii.gz", mask(), OBLIQUE)
         write_seg_nrrd(tmp_path / "a.nii.gz", tmp_path / "a.seg.nrrd", "nnunet")
-        image, nifti = (SimpleITK.ReadImage(str(tmp_path / name)) for name in ("a.seg.nrrd", "a.nii.gz"))
-        np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(image), SimpleITK.GetArrayFromImage(nifti))
+        image, mask_image = (SimpleITK.ReadImage(str(tmp_path / name)) for name in ("a.seg.nrrd", "a.nii.gz"))
+        np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(image), SimpleITK.GetArrayFromImage(mask_image))
         for get in ("GetOrigin", "GetSpacing", "GetDirection"):
-            np.testing.assert_allclose(getattr(image, get)(), getattr(nifti, get)(), atol=1e-5)
+            np.testing.assert_allclose(getattr(image, get)(), getattr(mask_image, get)(), atol=1e-5)
         fields = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}
         assert [fields[f"Segment{k}_Name"] for k in range(3)] == ["T12", "T13", "L1"]
         assert [fields[f"Segment{k}_LabelValue"] for k in range(3)] == ["19", "26", "20"]
@@ -181,7 +181,7 @@ class TestSegNrrd:
         assert "Segment3_ID" not in fields
 
     def test_unknown_values(self, tmp_path):
-        files.write_nifti(tmp_path / "a.nii.gz", mask(ids="verse_id"), OBLIQUE)
+        nifti.write_nifti(tmp_path / "a.nii.gz", mask(ids="verse_id"), OBLIQUE)
         with pytest.raises(InputError, match="value 28"):
             write_seg_nrrd(tmp_path / "a.nii.gz", tmp_path / "a.seg.nrrd", "nnunet")
         assert not (tmp_path / "a.seg.nrrd").exists()
@@ -192,7 +192,7 @@ class TestCommand:
     def folder(self, tmp_path):
         folder = tmp_path / "predictions"
         for name in ("a.nii.gz", "b.nii.gz"):
-            files.write_nifti(folder / name, mask(), OBLIQUE)
+            nifti.write_nifti(folder / name, mask(), OBLIQUE)
         return folder
 
     def test_a_folder_twice(self, folder, capsys):
@@ -216,7 +216,7 @@ class TestCommand:
         assert cli.main(["labels", "-i", str(folder), "--kind", "nnunet"]) == 0
 
     def test_the_dataset_above_tells_the_kind_too(self, tmp_path, capsys):
-        files.write_nifti(tmp_path / "labelsTr" / "a.nii.gz", (mask() > 0).astype(np.uint8), OBLIQUE)
+        nifti.write_nifti(tmp_path / "labelsTr" / "a.nii.gz", (mask() > 0).astype(np.uint8), OBLIQUE)
         files.write_json(tmp_path / "dataset.json", {"labels": dataset_labels("spine")})
         assert cli.main(["labels", "-i", str(tmp_path / "labelsTr")]) == 0
         assert label_tables.embedded_labels(tmp_path / "labelsTr" / "a.nii.gz") == {1: "spine"}

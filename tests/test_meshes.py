@@ -4,7 +4,7 @@ import pytest
 from nnunet_spine import geometry, meshes
 from nnunet_spine.anatomy import BY_NAME, lookup_table
 from nnunet_spine.errors import InputError
-from nnunet_spine.io import files
+from nnunet_spine.io import nifti
 
 L1, L2, L3 = (BY_NAME[name].nnunet_id for name in ("L1", "L2", "L3"))
 
@@ -173,7 +173,7 @@ class TestDeviations:
 
 
 def test_real_vertebrae(real_data):
-    mask, affine = files.read_nifti(real_data / "ct" / "sub-tptbox_seg-vert_msk.nii.gz")
+    mask, affine = nifti.read_nifti(real_data / "ct" / "sub-tptbox_seg-vert_msk.nii.gz")
     labels = lookup_table("verse", "nnunet")[mask].astype(np.uint8)
     voxel_mm3 = np.linalg.det(affine[:3, :3])
     for label, mesh in meshes.vertebra_meshes(labels, affine).items():

@@ -5,7 +5,7 @@ import pytest
 from nnunet_spine import geometry, pictures, scores
 from nnunet_spine.anatomy import BY_NAME, lookup_table
 from nnunet_spine.errors import InputError
-from nnunet_spine.io import files
+from nnunet_spine.io import nifti
 
 SPACING_MM = np.array([2.0, 1.5, 3.0])
 AFFINE = np.array([[2.0, 0, 0, -60], [0, 1.5, 0, -40], [0, 0, 3.0, 500], [0, 0, 0, 1.0]])
@@ -338,8 +338,8 @@ class TestFiles:
     @pytest.fixture
     def case(self, tmp_path):
         image, labels = spine()
-        files.write_nifti(tmp_path / "case_1_0000.nii.gz", image, AFFINE)
-        files.write_nifti(tmp_path / "case_1.nii.gz", labels, AFFINE)
+        nifti.write_nifti(tmp_path / "case_1_0000.nii.gz", image, AFFINE)
+        nifti.write_nifti(tmp_path / "case_1.nii.gz", labels, AFFINE)
         return tmp_path
 
     def test_writes_a_picture(self, case):
@@ -359,16 +359,16 @@ class TestFiles:
     def test_grids_must_agree(self, case):
         moved = AFFINE.copy()
         moved[2, 3] += 1
-        files.write_nifti(case / "moved.nii.gz", spine()[1], moved)
+        nifti.write_nifti(case / "moved.nii.gz", spine()[1], moved)
         with pytest.raises(InputError, match="mm apart") as caught:
             pictures.case_picture_from_files(case / "case_1_0000.nii.gz", case / "moved.nii.gz", case / "a.png")
         assert caught.value.path == case / "moved.nii.gz"
 
     def test_real_scan(self, tmp_path, real_data):
         folder = real_data / "ct"
-        mask, affine = files.read_nifti(folder / "sub-tptbox_seg-vert_msk.nii.gz")
+        mask, affine = nifti.read_nifti(folder / "sub-tptbox_seg-vert_msk.nii.gz")
         labels = lookup_table("verse", "nnunet")[mask].astype(np.uint8)
-        files.write_nifti(tmp_path / "labels.nii.gz", labels, affine)
+        nifti.write_nifti(tmp_path / "labels.nii.gz", labels, affine)
         pictures.case_picture_from_files(
             folder / "sub-tptbox_ct.nii.gz", tmp_path / "labels.nii.gz", tmp_path / "a.png"
         )

@@ -24,7 +24,8 @@ from nnunet_spine.cli import main
 from nnunet_spine.errors import InputError
 from nnunet_spine.evaluation import score_from_dict
 from nnunet_spine.geometry import reorient
-from nnunet_spine.io.files import read_json, read_nifti, write_json, write_nifti
+from nnunet_spine.io.files import read_json, write_json
+from nnunet_spine.io.nifti import read_nifti, write_nifti
 from nnunet_spine.jobs import Processes, Run, Workplace
 from nnunet_spine.meshes import Mesh
 from nnunet_spine.report import ReportOptions, build_report, encode, page, views

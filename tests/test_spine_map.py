@@ -17,7 +17,8 @@ from nnunet_spine.architectures.diffusion import AnisotropicDiffusion
 from nnunet_spine.errors import InputError
 from nnunet_spine.geometry import reorient, to_index, to_world
 from nnunet_spine.inference.devices import find_device
-from nnunet_spine.io.files import read_json, read_nifti, write_json, write_nifti
+from nnunet_spine.io.files import read_json, write_json
+from nnunet_spine.io.nifti import read_nifti, write_nifti
 from nnunet_spine.losses.spine_map import SpineMapLoss, spine_share
 from nnunet_spine.spine_map.predict import map_in_world, predict_map
 from nnunet_spine.trainers import get_trainer

@@ -14,7 +14,7 @@ from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
 from nnunet_spine.errors import InputError
 from nnunet_spine.geometry import reorient
-from nnunet_spine.io.files import read_nifti, write_nifti
+from nnunet_spine.io.nifti import read_nifti, write_nifti
 from nnunet_spine.trainers import TRAINERS, get_trainer
 
 CPU = torch.device("cpu")

@@ -10,7 +10,8 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.run.run_training import get_trainer_from_args
 
 from nnunet_spine.anatomy import BY_NAME
-from nnunet_spine.io.files import read_nifti, write_json, write_nifti
+from nnunet_spine.io.files import write_json
+from nnunet_spine.io.nifti import read_nifti, write_nifti
 from nnunet_spine.phantom import PLAIN, PhantomOptions, draw_phantom
 from nnunet_spine.planning import PlanOptions, plan_dataset
 from nnunet_spine.spine_map.fusion import MAP_SUFFIX

@@ -19,7 +19,8 @@ from nnunet_spine.crops import (
 from nnunet_spine.dataset_conversion.splits import folds_of_parts
 from nnunet_spine.errors import InputError
 from nnunet_spine.geometry import resample_linear, to_index, to_world
-from nnunet_spine.io.files import read_json, read_nifti, write_json
+from nnunet_spine.io.files import read_json, write_json
+from nnunet_spine.io.nifti import read_nifti
 
 TILTED = nib.affines.from_matvec(
     nib.eulerangles.euler2mat(0.2, -0.15, 0.1) @ np.diag([1.5, 2.0, 2.5]), [-60.0, -70.0, 20.0]

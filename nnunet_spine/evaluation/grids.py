@@ -9,10 +9,10 @@ import numpy as np
 from nnunet_spine import geometry
 from nnunet_spine.errors import InputError
 from nnunet_spine.io import itk
-from nnunet_spine.io.files import open_nifti
 from nnunet_spine.io.label_folders import read_structures
 from nnunet_spine.io.label_ids import LabelTable
 from nnunet_spine.io.masks import GRID_TOLERANCE_MM, read_mask
+from nnunet_spine.io.nifti import open_nifti
 from nnunet_spine.io.streams import volume_info
 from nnunet_spine.plausibility import Finding, header_findings, settle, shear_finding
 

@@ -12,8 +12,9 @@ from nnunet_spine.errors import InputError
 from nnunet_spine.evaluation.case_job import score_to_dict
 from nnunet_spine.evaluation.grids import GRID_TOLERANCE_MM, match, read_label_map
 from nnunet_spine.evaluation.pairing import CaseFiles
-from nnunet_spine.io.files import read_json, read_nifti, write_json
+from nnunet_spine.io.files import read_json, write_json
 from nnunet_spine.io.label_ids import KNOWN, LabelTable
+from nnunet_spine.io.nifti import read_nifti
 from nnunet_spine.jobs import Contents, Failure
 from nnunet_spine.plausibility import KEYS
 from nnunet_spine.scores import (

@@ -18,9 +18,10 @@ from nnunet_spine import centroids, crops
 from nnunet_spine.anatomy import BY_NAME, BY_NNUNET_ID, NAMES, SUCCESSORS
 from nnunet_spine.errors import InputError
 from nnunet_spine.geometry import to_index, to_world
-from nnunet_spine.io.files import open_nifti, read_json, read_nifti, write_nifti
+from nnunet_spine.io.files import read_json
 from nnunet_spine.io.label_tables import write_mask
 from nnunet_spine.io.masks import HIGHEST_LEVEL, read_mask, voxels_in
+from nnunet_spine.io.nifti import open_nifti, read_nifti, write_nifti
 
 IMAGE_ENDING = "_0000.nii.gz"
 

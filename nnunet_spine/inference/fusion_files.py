@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nnunet_spine.errors import InputError
-from nnunet_spine.io.files import read_nifti, write_nifti
 from nnunet_spine.io.masks import read_mask, require_grid, voxels_in
+from nnunet_spine.io.nifti import read_nifti, write_nifti
 from nnunet_spine.spine_map.fusion import MAP_SUFFIX, FusionParameters, fuse, score_case
 
 _BYTES_PER_VOXEL = 24  # positions of the foreground and the smoothed map

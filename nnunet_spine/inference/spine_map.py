@@ -13,7 +13,8 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import nn
 
 from nnunet_spine.errors import InputError
-from nnunet_spine.io.files import read_json, write_nifti
+from nnunet_spine.io.files import read_json
+from nnunet_spine.io.nifti import write_nifti
 from nnunet_spine.spine_map.fusion import MAP_SUFFIX
 from nnunet_spine.spine_map.predict import map_in_world, predict_map
 from nnunet_spine.trainers import get_trainer

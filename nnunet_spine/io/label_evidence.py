@@ -17,7 +17,8 @@ from nnunet_spine.io.label_ids import (
     read_table,
     table_of_names,
 )
-from nnunet_spine.io.label_tables import DAMAGED_TABLE, JSON_FILE, embedded_labels
+from nnunet_spine.io.label_tables import DAMAGED_TABLE, embedded_labels
+from nnunet_spine.io.viewer_tables import JSON_FILE
 
 _LAST_OF_VERSION_1 = 104  # of TotalSegmentator, which then had L5 = 18; version 2 has 117 structures
 

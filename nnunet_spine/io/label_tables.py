@@ -1,13 +1,11 @@
-"""Label names that travel with masks: a table inside each NIfTI file, and tables beside it for viewers.
+"""Label names that travel inside masks: which name and colour a value has, in the header of the file.
 
-Inside: a header extension of code 30 with the XML label table of Connectome Workbench (TotalSegmentator writes the same
-XML under code 0). Programs that do not know it skip it; voxels and geometry stay as they are. Beside, one set per
-folder: `labels.json` for scripts, `labels_itksnap.txt` (label descriptions of ITK-SNAP) and `labels_slicer.ctbl`
-(colour table of 3D Slicer). No name ends in .nii or .nii.gz, so nnU-Net never takes one of these for a case.
+A header extension of code 30 holds the XML label table of Connectome Workbench (TotalSegmentator writes the same XML
+under code 0). Programs that do not know it skip it; voxels and geometry stay as they are. 3D Slicer's .seg.nrrd files
+have names of their own.
 """
 
 import gzip
-import json
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,12 +18,12 @@ from nnunet_spine.anatomy import KINDS as STRUCTURE_KINDS
 from nnunet_spine.anatomy import LEVELS, dataset_labels, structures
 from nnunet_spine.errors import InputError
 from nnunet_spine.io import itk
-from nnunet_spine.io.files import atomic_path, complete_qform, write_nifti, write_text
+from nnunet_spine.io.files import atomic_path
 from nnunet_spine.io.masks import read_mask
+from nnunet_spine.io.nifti import complete_qform, write_nifti
 from nnunet_spine.io.streams import VolumeInfo, decompressed, volume_info
 
 KINDS = ("nnunet", "verse", "regions", "spine", "vertebra")
-JSON_FILE, ITKSNAP_FILE, SLICER_FILE = "labels.json", "labels_itksnap.txt", "labels_slicer.ctbl"
 DAMAGED_TABLE = "the label table in its header is damaged"
 _CARET = 30  # code of header extensions of Caret and Connectome Workbench
 _GZIP_LEVEL = 3
@@ -89,7 +87,7 @@ def kind_of_dataset(dataset_json: Mapping[str, object]) -> Kind:
 
 
 def write_mask(path: str | Path, array: np.ndarray, affine: np.ndarray, kind: Kind) -> None:
-    """Write a mask as NIfTI with its label table inside; otherwise as `files.write_nifti`."""
+    """Write a mask as NIfTI with its label table inside; otherwise as `nifti.write_nifti`."""
     write_nifti(path, array, affine, extensions=(_extension(kind),))
 
 
@@ -159,23 +157,6 @@ def _segments(fields: Mapping[str, str]) -> dict[int, str]:
     return {int(value): names[segment] for segment, value in values.items() if segment in names}
 
 
-def write_sidecars(folder: str | Path, kind: Kind) -> tuple[str, ...]:
-    """Write the three tables for viewers and scripts into a folder of masks.
-
-    Returns:
-        Their names.
-
-    Raises:
-        InputError: another kind.
-        WriteError: they cannot be written.
-    """
-    table = label_table(kind)
-    texts = {JSON_FILE: _json(table, kind), ITKSNAP_FILE: _itksnap(table), SLICER_FILE: _slicer(table)}
-    for name, text in texts.items():
-        write_text(Path(folder) / name, text)
-    return tuple(texts)
-
-
 def _extension(kind: Kind) -> nib.nifti1.Nifti1Extension:
     root = ET.Element("CaretExtension")
     volume = ET.SubElement(root, "VolumeInformation", Index="0")
@@ -204,33 +185,11 @@ def _require_values(info: VolumeInfo, kind: Kind) -> None:
     if largest > most:
         other = "verse" if kind == "nnunet" else "nnunet"
         raise InputError(
-            f"value {largest}; the table '{_name(kind)}' ends at {most}",
+            f"value {largest}; the table '{kind_name(kind)}' ends at {most}",
             f"choose another table, e.g. --kind {other}",
             info.path,
         )
 
 
-def _name(kind: Kind) -> str:
+def kind_name(kind: Kind) -> str:
     return kind if isinstance(kind, str) else "dataset.json"
-
-
-def _json(table: tuple[Label, ...], kind: Kind) -> str:
-    rows = [{"value": label.value, "name": label.name, "rgb": list(label.color)} for label in table]
-    lines = ",\n".join(f"    {json.dumps(row)}" for row in rows)
-    return f'{{\n  "kind": "{_name(kind)}",\n  "labels": [\n{lines}\n  ]\n}}\n'
-
-
-def _itksnap(table: tuple[Label, ...]) -> str:
-    lines = ["# ITK-SnAP Label Description File", "# IDX   -R-  -G-  -B-  -A--  VIS MSH  LABEL"]
-    lines.append(f'{0:5d} {0:5d} {0:4d} {0:4d} {0:6d} {0:4d} {0:3d}  "Clear Label"')
-    for label in sorted(table, key=lambda label: label.value):
-        red, green, blue = label.color
-        lines.append(f'{label.value:5d} {red:5d} {green:4d} {blue:4d} {1:6d} {1:4d} {1:3d}  "{label.name}"')
-    return "\n".join(lines) + "\n"
-
-
-def _slicer(table: tuple[Label, ...]) -> str:
-    lines = ["# Color table file", f"# {len(table) + 1} values", "0 background 0 0 0 0"]
-    for label in sorted(table, key=lambda label: label.value):
-        lines.append(f"{label.value} {label.name} {' '.join(map(str, label.color))} 255")
-    return "\n".join(lines) + "\n"

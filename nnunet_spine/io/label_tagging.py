@@ -7,8 +7,9 @@ from pathlib import Path
 from nnunet_spine.errors import InputError
 from nnunet_spine.io.label_evidence import table_of_masks
 from nnunet_spine.io.label_ids import TABLES, LabelTable, present_values
-from nnunet_spine.io.label_tables import KINDS, Kind, embed, write_sidecars
+from nnunet_spine.io.label_tables import KINDS, Kind, embed
 from nnunet_spine.io.masks import read_mask
+from nnunet_spine.io.viewer_tables import write_sidecars
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,10 @@ from nnunet_spine import __version__
 from nnunet_spine.anatomy import BY_NAME
 from nnunet_spine.errors import InputError
 from nnunet_spine.geometry import axis_codes, to_index
-from nnunet_spine.io.files import read_json, remove_left_over, write_json, write_nifti
-from nnunet_spine.io.label_tables import write_mask, write_sidecars
+from nnunet_spine.io.files import read_json, remove_left_over, write_json
+from nnunet_spine.io.label_tables import write_mask
+from nnunet_spine.io.nifti import write_nifti
+from nnunet_spine.io.viewer_tables import write_sidecars
 from nnunet_spine.jobs import ALONE, Done, Failure, Run, run_jobs
 from nnunet_spine.phantom.draw import Phantom, draw_phantom
 from nnunet_spine.phantom.options import PLAIN, PhantomOptions

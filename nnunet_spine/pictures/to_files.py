@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from nnunet_spine.errors import InputError
-from nnunet_spine.io import files
+from nnunet_spine.io import files, nifti
 from nnunet_spine.io.masks import HIGHEST_LEVEL, case_name, read_mask, require_grid
 from nnunet_spine.pictures.figure import case_figure
 
@@ -55,7 +55,7 @@ def case_picture_from_files(
         raise InputError("neither an image nor labels to draw")
     image = shape = affine = None
     if image_path is not None:
-        image, affine = files.read_nifti(image_path)
+        image, affine = nifti.read_nifti(image_path)
         shape = image.shape
     maps: dict[str, np.ndarray | None] = {"reference": None, "prediction": None}
     for name, labels_path in (("reference", reference_path), ("prediction", prediction_path)):

@@ -10,7 +10,7 @@ from torch._dynamo import OptimizedModule
 
 from nnunet_spine.architectures.attention_net import cell_size
 from nnunet_spine.errors import InputError
-from nnunet_spine.io.files import write_nifti
+from nnunet_spine.io.nifti import write_nifti
 from nnunet_spine.losses.spine_map import SpineMapLoss, spine_share
 from nnunet_spine.spine_map.fusion import MAP_SUFFIX
 from nnunet_spine.spine_map.predict import map_in_world, predict_map
