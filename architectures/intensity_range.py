@@ -6,7 +6,9 @@ import torch
 from torch import Tensor, nn
 
 
-def rescaling(ranges: Sequence[tuple[float, float]] | None, input_channels: int) -> nn.Module:
+def rescaling(
+    ranges: Sequence[tuple[float, float]] | None, input_channels: int, pad_with_lowest: bool = False
+) -> nn.Module:
     """`IntensityRange`, or nothing without `ranges`.
 
     Raises:
@@ -16,7 +18,7 @@ def rescaling(ranges: Sequence[tuple[float, float]] | None, input_channels: int)
         return nn.Identity()
     if len(ranges) != input_channels:
         raise ValueError(f"got {len(ranges)} input_ranges for {input_channels} channels; give one for each")
-    return IntensityRange(ranges)
+    return IntensityRange(ranges, pad_with_lowest)
 
 
 class IntensityRange(nn.Module):
@@ -26,16 +28,21 @@ class IntensityRange(nn.Module):
 
     Args:
         ranges: lowest and highest intensity of each channel, as the network receives it.
+        pad_with_lowest: turn padding, which nnU-Net fills with exact zeros in training and prediction alike, into the
+            lowest intensity: air. Voxels count as padding where every channel is exactly 0. Normalised by mean and
+            deviation, an image has next to none of these (it is the foreground's mean); where 0 is a common intensity,
+            this is not for use.
 
     Raises:
         ValueError: a range is empty.
     """
 
-    def __init__(self, ranges: Sequence[tuple[float, float]]):
+    def __init__(self, ranges: Sequence[tuple[float, float]], pad_with_lowest: bool = False):
         super().__init__()
         if not ranges or any(not low < high for low, high in ranges):
             raise ValueError(f"IntensityRange got {ranges}; expected a lower and a higher intensity for each channel")
         self.ranges = tuple(map(tuple, ranges))
+        self.pad_with_lowest = pad_with_lowest
         low, high = torch.tensor(self.ranges).T
         self.register_buffer("centre", (low + high) / 2, persistent=False)
         self.register_buffer("half_width", (high - low) / 2, persistent=False)
@@ -43,7 +50,10 @@ class IntensityRange(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Maps (B, C, *spatial) to the same shape."""
         shape = (-1, *[1] * (x.dim() - 2))
-        return (x - self.centre.view(shape)) / self.half_width.view(shape)
+        rescaled = (x - self.centre.view(shape)) / self.half_width.view(shape)
+        if not self.pad_with_lowest:
+            return rescaled
+        return torch.where((x == 0).all(1, keepdim=True), -1.0, rescaled)
 
     def extra_repr(self) -> str:
-        return f"ranges={self.ranges}"
+        return f"ranges={self.ranges}, pad_with_lowest={self.pad_with_lowest}"

@@ -56,8 +56,10 @@ class MobileASPPNet(nn.Module):
 
     The layout is the published one whatever the plans: only the dimension is taken from them. The logits are computed
     at stride 2 and interpolated linearly. Images whose sides are no multiple of 4 are padded at their ends with 0, as
-    nnU-Net pads, and the logits cropped. On maps smaller than a dilation (images below 64 with dilation 16) the outer
-    taps of that branch see padding only, so choose patches as large as the field of view.
+    nnU-Net pads, and the logits cropped. Its gradient in float32 is that of float64 up to the activations that
+    rounding puts on the other side of zero, where ReLU has a kink: compiled and eager passes, which round differently,
+    may differ by a per cent in it, and agree in float64. On maps smaller than a dilation (images below 64 with dilation
+    16) the outer taps of that branch see padding only, so choose patches as large as the field of view.
 
     Source: Hempe & Heinrich 2021. The publication's 277 thousand parameters without ASPP are those of backbone plus
     the head of the full network; with `aspp=False` the head's first convolution is narrower, 273 thousand.
@@ -73,6 +75,7 @@ class MobileASPPNet(nn.Module):
         dropout: after ASPP.
         head_channels: channels of the head.
         input_ranges: per channel, intensities mapped to [-1, 1] by a fixed first layer; none leaves them.
+        pad_with_lowest: with `input_ranges`, padding becomes the lowest intensity, see `IntensityRange`.
         checkpointing: recompute each block and ASPP in the backward pass: less memory, more time.
     """
 
@@ -91,13 +94,14 @@ class MobileASPPNet(nn.Module):
         dropout: float = 0.5,
         head_channels: int = 64,
         input_ranges: Sequence[tuple[float, float]] | None = None,
+        pad_with_lowest: bool = False,
         checkpointing: bool = False,
     ):
         super().__init__()
         self.dimension = convert_conv_op_to_dim(conv_op)
         self.num_classes = num_classes
         self.checkpointing = checkpointing
-        self.rescale = rescaling(input_ranges, input_channels)
+        self.rescale = rescaling(input_ranges, input_channels, pad_with_lowest)
         if backbone not in BACKBONES:
             raise ValueError(f"MobileASPPNet has no backbone {backbone!r}; there is {', '.join(BACKBONES)}")
         self.backbone = nn.ModuleList(BACKBONES[backbone](conv_op, input_channels))

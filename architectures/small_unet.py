@@ -25,6 +25,7 @@ class SmallUNet(nn.Module):
         num_classes: channels of the output (logits).
         conv_op: `nn.Conv2d` or `nn.Conv3d`.
         input_ranges: per channel, intensities mapped to [-1, 1] by a fixed first layer; none leaves them.
+        pad_with_lowest: with `input_ranges`, padding becomes the lowest intensity, see `IntensityRange`.
     """
 
     plans_arguments: ClassVar[tuple[str, ...]] = ("conv_op",)
@@ -37,10 +38,11 @@ class SmallUNet(nn.Module):
         num_classes: int,
         conv_op: type[_ConvNd],
         input_ranges: Sequence[tuple[float, float]] | None = None,
+        pad_with_lowest: bool = False,
     ):
         super().__init__()
         n_stages = len(self.features)
-        self.rescale = rescaling(input_ranges, input_channels)
+        self.rescale = rescaling(input_ranges, input_channels, pad_with_lowest)
         self.unet = PlainConvUNet(
             input_channels=input_channels,
             n_stages=n_stages,

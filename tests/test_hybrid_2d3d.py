@@ -45,6 +45,26 @@ def test_sees_other_slices_through_levels_one_and_three_only():
     assert [pool.kernel_size for pool in network.pools] == [(1, 2, 2), (1, 2, 2), (2, 2, 2), (2, 2, 2)]
 
 
+def test_receptive_field_is_the_stated_one(monkeypatch):
+    """Of the same layers with a channel each: maxima as means, weights of 1, so that everything seen has a gradient."""
+    monkeypatch.setattr(Hybrid2D3D, "features", (1,) * 5)
+    network = net(num_classes=1).double()
+    network.pools = nn.ModuleList(nn.AvgPool3d(pool.kernel_size) for pool in network.pools)
+    for name, parameter in network.named_parameters():
+        nn.init.constant_(parameter, 0.0 if name.endswith("bias") else 1.0)
+    extents = []
+    for size in ((64, 16, 16), (4, 512, 16)):
+        axis = int(np.argmax(size))
+        seen = []
+        for offset in range(16):
+            image = torch.ones(1, 1, *size, dtype=torch.float64, requires_grad=True)
+            network(image).select(2 + axis, size[axis] // 2 + offset)[0, 0, 0, 0].sum().backward()
+            others = [a for a in range(5) if a != 2 + axis]
+            seen.append(int((image.grad.abs().sum(others) > 0).sum()))
+        extents.append(max(seen))
+    assert extents == [20, 204]
+
+
 @pytest.mark.parametrize("size", [(4, 16, 16), (3, 20, 17), (1, 5, 33)])
 def test_any_size(size):
     assert net()(torch.zeros(1, 1, *size)).shape == (1, 2, *size)
@@ -102,7 +122,7 @@ def test_paper_preset_trains(boxes, option):
     assert np.isfinite(trainer.logger.get_value("train_losses", step=None)).all()
     assert isinstance(trainer.network.diffusion, AnisotropicDiffusion)
     assert isinstance(trainer.optimizer, torch.optim.Adam)
-    assert (trainer.settings.loss.name, trainer.initial_lr) == ("Dice", 1e-4)
+    assert (trainer.settings.loss.name, trainer.initial_lr) == ("SquaredDice", 1e-4)
 
 
 def training_transforms(trainer) -> list:
@@ -115,8 +135,10 @@ def test_augmentation_of_the_paper_preset(boxes):
     trainer = make(f"Hybrid2D3DTrainer_paper_{SHORT}")
     spatial, contrast, *rest = training_transforms(trainer)
     assert isinstance(spatial, SpatialTransform)
-    assert spatial.rotation == pytest.approx((-np.deg2rad(2), np.deg2rad(2)))
-    assert (spatial.scaling, spatial.p_synchronize_scaling_across_axes) == ((0.9, 1.1), 0)
+    assert spatial.rotation.limits == pytest.approx((-np.deg2rad(2), np.deg2rad(2)))
+    assert (spatial.scaling.sizes, spatial.p_synchronize_scaling_across_axes) == ((0.9, 1.1), 0)
+    assert (spatial.p_rotation, spatial.p_scaling, spatial.p_elastic_deform) == (1, 1, 0)
+    assert spatial.rotation.plane.normal == trainer.network.slice_axis
     assert isinstance(contrast.transform, ContrastTransform)
     assert contrast.transform.contrast_range.contrast_range == (0.9, 1.1)
     assert not any(isinstance(transform, RandomTransform) for transform in rest)

@@ -140,6 +140,61 @@ def test_a_range_for_each_channel():
         network(input_channels=2, input_ranges=[(0.0, 1.0)])
 
 
+def test_padding_becomes_air():
+    """Two channels: padding is where both are exactly 0."""
+    layer = IntensityRange([(-2.0, 2.0), (-1.0, 3.0)], pad_with_lowest=True)
+    image = torch.tensor([[0.0, 0.0, 2.0], [0.0, 1.0, 0.0]])[None, :, :, None]
+    expected = torch.tensor([[-1.0, 0.0, 1.0], [-1.0, 0.0, -0.5]])
+    torch.testing.assert_close(layer(image)[0, :, :, 0], expected)
+
+
+@pytest.mark.parametrize("build", [network, lambda **options: SmallUNet(**options)], ids=["mobilenet", "unet"])
+def test_a_padded_volume_is_one_with_air_around_it(build):
+    """nnU-Net's zeros, and the network's own up to its stride, count as the lowest intensity."""
+    torch.manual_seed(0)
+    options = {"input_channels": 1, "num_classes": 2, "conv_op": nn.Conv3d, "input_ranges": [(-3.0, 2.0)]}
+    plain, padding = build(**options).eval(), build(**options, pad_with_lowest=True).eval()
+    padding.load_state_dict(plain.state_dict())
+    scan = torch.rand(1, 1, 16, 16, 16) + 0.1
+    zeros, air = (F.pad(scan, (0, 15, 16, 0, 0, 0), value=value) for value in (0.0, -3.0))
+    torch.testing.assert_close(padding(zeros), plain(F.pad(air, (0, 1), value=-3.0))[..., :-1])
+    assert not torch.allclose(plain(zeros), padding(zeros))
+
+
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
+def test_compiled_gradients_are_the_eager_ones_in_float64(backend):
+    torch.compiler.reset()
+    image = torch.randn(2, 1, 16, 16, 16, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    gradients = []
+    for run in (lambda net: net, lambda net: torch.compile(net, backend=backend)):
+        net = network(num_classes=3, dropout=0.0).double()
+        run(net)(image).square().mean().backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in net.parameters()]))
+    eager, compiled = gradients
+    assert (compiled - eager).norm() < 1e-10 * eager.norm()
+
+
+def test_rounding_shows_in_the_gradient_only_through_the_kinks_of_relu():
+    """With smooth functions in their place, float32 follows float64 to its own precision."""
+
+    def error(smooth: bool) -> float:
+        image = torch.randn(2, 1, 32, 32, 32, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+        gradients = []
+        for dtype in (torch.float64, torch.float32):
+            net = network(num_classes=3, dropout=0.0)
+            for module in list(net.modules()):
+                for name, child in module.named_children():
+                    if smooth and isinstance(child, nn.ReLU | nn.ReLU6):
+                        setattr(module, name, nn.Softplus())
+            net = net.to(dtype)
+            net(image.to(dtype)).square().mean().backward()
+            gradients.append(torch.cat([p.grad.double().flatten() for p in net.parameters()]))
+        return ((gradients[1] - gradients[0]).norm() / gradients[0].norm()).item()
+
+    assert error(smooth=True) < 5e-5
+    assert error(smooth=True) < error(smooth=False) / 10
+
+
 @pytest.mark.parametrize("patch_size", [(6, 8, 10), (7, 9)], ids=str)
 def test_affine_without_noise_is_the_central_crop(patch_size):
     larger = tuple(n + 4 for n in patch_size)

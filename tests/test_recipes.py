@@ -1,6 +1,7 @@
 """Recipes: what a name comes to, which names are refused and why; all of it without torch."""
 
 import pickle
+import pydoc
 import subprocess
 import sys
 
@@ -43,6 +44,28 @@ def test_paper_preset_and_options_that_change_it_in_any_order():
         found = settings.optimisation
         assert (found.optimiser, found.rate, found.schedule, found.epochs) == ("Adam", 1e-4, "plateau", 80)
         assert settings.loss.name == "DiceFocalTversky"
+
+
+def test_recipes_of_publications():
+    """Each value is in the paper, or our choice where it is silent; the declarations name the sources."""
+    settings = get_recipe("ConvLSTMTrainer_paper").settings
+    assert settings.network.architecture.endswith("BCDUNet")
+    assert (settings.network.deep_supervision, settings.optimisation.batch_size) == (False, 2)
+    edge, plain = (get_recipe(f"GlobalConvTrainer_paper{loss}").settings for loss in ("", "_CE"))
+    assert (edge.loss, plain.loss) == (Loss("EdgeCE", {"edge_weight": 1.1}), Loss("CE"))
+    assert edge.augmentation.kind == "none"
+    assert (edge.adversarial.kind, edge.adversarial.warmup, edge.sampling.centred_mm) == ("fgsm", 0.0, 0.0)
+    settings = get_recipe("MobileASPPTrainer_paper").settings
+    assert settings.optimisation.epochs * settings.optimisation.steps == 1500
+    assert settings.optimisation.batch_size == 4
+    for name, degrees, sizes in (("AttentionTrainer", 20, (0.6, 1.4)), ("Hybrid2D3DTrainer", 2, (0.9, 1.1))):
+        found = get_recipe(f"{name}_paper").settings
+        assert (found.augmentation.rotation_deg, found.augmentation.scaling) == (degrees, sizes)
+        assert found.augmentation.in_plane
+        assert found.augmentation.always
+        assert found.network.options["diffusion"]
+        assert get_recipe(f"{name}_paper_diffusion").repetitions() == ("diffusion",)
+    assert get_recipe("Hybrid2D3DTrainer_paper").settings.loss == Loss("SquaredDice")
 
 
 def test_numbers_in_options():
@@ -129,6 +152,9 @@ def test_wrong_recipes_say_what_may_have_been_meant(name, message):
         ("AttentionTrainer_vat", "'vat' is not for AttentionTrainer: .*needs classes"),
         ("Hybrid2D3DTrainer_nods", "'nods' is not for Hybrid2D3DTrainer: its network has one output"),
         ("MobileASPPTrainer_paper_nods", "one output"),
+        ("MobileASPPTrainer_unet_noaspp", "'noaspp' changes nothing: the U-Net has neither backbone nor"),
+        ("MobileASPPTrainer_resnet18_unet", "'resnet18' changes nothing: the U-Net has neither backbone nor"),
+        ("ConvLSTMTrainer_paper_skips4", "the published network has 3 skips"),
     ],
 )
 def test_an_option_that_would_be_ignored_is_refused_with_the_reason(name, message):
@@ -196,6 +222,8 @@ def test_names_in_checkpoints_and_plans_are_stable():
         "nnunet_spine.architectures.hybrid_2d3d.Hybrid2D3D",
         "nnunet_spine.architectures.mobile_aspp.MobileASPPNet",
     }
+    for name in ("bcdu_net.BCDUNet", "small_unet.SmallUNet"):  # which recipes name
+        assert pydoc.locate(f"nnunet_spine.architectures.{name}").__name__ == name.split(".")[1]
     for name in TRAINERS:
         assert f"{get_trainer(name).__module__}.{get_trainer(name).__qualname__}" == f"nnunet_spine.trainers.{name}"
 

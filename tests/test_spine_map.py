@@ -188,6 +188,7 @@ def test_paper_preset_with_an_ignore_label(boxes):
     trainer = make(f"{RECIPE}_paper", dataset=3)
     trainer.run_training()
     assert isinstance(trainer.optimizer, torch.optim.Adam)
+    assert isinstance(trainer.network.diffusion, AnisotropicDiffusion)
     assert trainer.loss.ignore_label == 4
     for name in ("train_losses", "val_losses", "mean_fg_dice"):
         assert np.isfinite(trainer.logger.get_value(name, step=None)).all()

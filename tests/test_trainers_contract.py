@@ -144,6 +144,36 @@ def test_labels_are_supported_or_refused_as_declared(boxes, name, dataset, suppo
     assert np.isfinite(trainer.logger.get_value("train_losses", step=None)).all()
 
 
+PUBLISHED = {
+    "AttentionTrainer_paper": None,
+    "ConvLSTMTrainer_paper": 2,
+    "ConvLSTMTrainer_paper_dense1_skips0": 2,
+    "GlobalConvTrainer_paper_width2": None,
+    "GlobalConvTrainer_paper_CE_width2": None,
+    "Hybrid2D3DTrainer_paper": None,
+    "MobileASPPTrainer_paper": 4,
+    "MobileASPPTrainer_paper_resnet18": 4,
+    "MobileASPPTrainer_paper_unet": 4,
+}
+"""Recipes of publications and of what they compare with, and their batch size where it is stated."""
+
+
+def test_every_trainer_with_a_publication_is_trained_by_its_recipe():
+    assert {name.split("_")[0] for name in PUBLISHED} == {n for n, t in TRAINERS.items() if "paper" in t.presets}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_recipes_train(boxes, name):
+    short = f"{name}_1epochs_1iters_1valiters"
+    trainer = get_trainer_from_args("1", configuration(name.split("_")[0]), 0, short, PLANS, device=CPU)
+    planned = trainer.plans_manager.get_configuration(trainer.configuration_name).batch_size
+    trainer.run_training()
+    batch = next(trainer.dataloader_train)
+    assert len(batch["data"]) == (PUBLISHED[name] or planned)
+    for key in ("train_losses", "val_losses"):
+        assert np.isfinite(trainer.logger.get_value(key, step=None)).all()
+
+
 @every_trainer
 @pytest.mark.parametrize("option", ["", "nods"])
 def test_every_trained_parameter_gets_a_gradient(boxes, name, option):

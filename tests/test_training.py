@@ -123,7 +123,7 @@ def test_settings_are_the_classes_and_are_logged():
     trainer.initialize()
     assert isinstance(trainer.optimizer, torch.optim.Adam)
     log = Path(trainer.log_file).read_text()
-    for part in ("loss: Dice", "torch.compile: off", "mirroring: None", "ConvLSTMUNet"):
+    for part in ("loss: Dice", "torch.compile: off", "mirroring: None", "BCDUNet"):
         assert part in log
 
 

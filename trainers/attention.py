@@ -1,6 +1,7 @@
 """Attention net of Sekuboyina et al. 2017: where in the scan is the spine?"""
 
 from nnunet_spine.training.declaration import Declaration, Given, Refusal
+from nnunet_spine.training.options import flag
 from nnunet_spine.training.settings import Network, Settings
 
 SOURCE = "Sekuboyina et al. 2017"
@@ -30,10 +31,20 @@ TRAINER = Declaration(
             "optimisation.weight_decay": Given(0.0, "our choice: the source names none"),
             "optimisation.schedule": Given("constant", "our choice: the source names none"),
             "augmentation.kind": Given("spatial", SOURCE),
-            "augmentation.rotation_deg": Given(20.0, SOURCE),
-            "augmentation.scaling": Given((0.6, 1.4), SOURCE),
+            "augmentation.rotation_deg": Given(20.0, f"{SOURCE}: of sagittal slices"),
+            "augmentation.scaling": Given((0.6, 1.4), f"{SOURCE}: of sagittal slices, each axis on its own"),
+            "augmentation.in_plane": Given(True, f"{SOURCE}: the network sees single sagittal slices"),
+            "augmentation.always": Given(True, "our choice: the source gives no probability"),
+            "network.options.diffusion": Given(True, f"{SOURCE}: of the CT; here the network's first layer"),
         },
     },
+    options=(
+        flag(
+            "diffusion",
+            {"network.options.diffusion": True},
+            "anisotropic diffusion of the image as the network's first layer",
+        ),
+    ),
     refuses=(
         Refusal("loss", "it has its own loss, the squared error of the share of spine"),
         Refusal("network.deep_supervision", "its network has one output"),

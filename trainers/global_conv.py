@@ -4,6 +4,8 @@ from nnunet_spine.training.declaration import Declaration, Given
 from nnunet_spine.training.options import choice, flag, integer
 from nnunet_spine.training.settings import Adversarial, Augmentation, Loss, Network, Sampling, Settings
 
+SOURCE = "Mita et al."
+
 TRAINER = Declaration(
     name="GlobalConvTrainer",
     summary="one vertebra per crop: V-Net-like encoder, global convolutions, edge weights, adversarial training",
@@ -14,8 +16,9 @@ TRAINER = Declaration(
         "case per vertebra, cropped around its body (in the source 64 x 112 x 96 voxels of 1 mm cranio-caudal, "
         "antero-posterior, left-right), and a binary label. Patches stay within 5 mm of the middle; in training there "
         "are rotations up to 15 degrees and left-right flips, which change no label here. Each step has an adversarial "
-        "term, so it takes two passes. The source does not give optimiser, augmentation and size of the perturbation, "
-        "so these are the same in both presets."
+        "term, so it takes two passes. The source gives neither optimiser nor size of the perturbation: these are the "
+        "same in both presets. Its ablation of edge weights compares paper_CE with paper, and with paper_EdgeCE1p5 and "
+        "so on."
     ),
     settings=Settings(
         network=Network("nnunet_spine.architectures.global_conv_net.GlobalConvNet", deep_supervision=False),
@@ -24,7 +27,15 @@ TRAINER = Declaration(
         sampling=Sampling(centred_mm=5.0),
         adversarial=Adversarial("fgsm"),
     ),
-    presets={"paper": {"loss.name": Given("EdgeCE", "Mita et al.: edge-weighted cross entropy without Dice")}},
+    presets={
+        "paper": {
+            "loss.name": Given("EdgeCE", f"{SOURCE}: edge-weighted cross entropy without Dice"),
+            "loss.options.edge_weight": Given(1.1, SOURCE),
+            "augmentation.kind": Given("none", f"{SOURCE}: neither flips nor other augmentation are stated"),
+            "sampling.centred_mm": Given(0.0, f"{SOURCE}: crops are centred on the vertebral body"),
+            "adversarial.warmup": Given(0.0, f"{SOURCE}: from the first step"),
+        }
+    },
     options=(
         choice(
             {"gcn1": 1, "gcn3": 3, "gcn6": 6},

@@ -234,7 +234,8 @@ class BaseTrainer(nnUNetTrainer):
         patch_size, spacing_mm = self.configuration_manager.patch_size, self.configuration_manager.spacing
         dummy_2d = dummy_2d and spacing_mm[0] / min(spacing_mm) > ANISO_THRESHOLD
         augmentation = self.settings.augmentation
-        geometry = augmentation.geometry(patch_size, rotation, dummy_2d=dummy_2d)
+        plane = augmentation.plane(self.plans_manager, len(patch_size))
+        geometry = augmentation.geometry(patch_size, rotation, dummy_2d=dummy_2d, plane=plane)
         return *geometry, augmentation.mirror_axes(self.plans_manager, len(patch_size))
 
     def get_tr_and_val_datasets(self):
@@ -259,6 +260,7 @@ class BaseTrainer(nnUNetTrainer):
         transforms = self.settings.augmentation.transforms(
             patch_size,
             mirror_axes,
+            self.settings.augmentation.plane(self.plans_manager, len(patch_size)),
             partial(
                 type(self).get_training_transforms, patch_size, rotation, scales, mirror_axes, *args,
                 use_mask_for_norm=use_mask_for_norm, **kwargs,

@@ -5,12 +5,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from nnunet_spine.errors import InputError
 from nnunet_spine.training.readers import REORIENTING_READERS
 
 if TYPE_CHECKING:
     from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
     from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+    from nnunet_spine.training.ranges import Plane
 
 KINDS = ("nnunet", "spatial", "affine", "none")
 
@@ -27,6 +30,8 @@ class Augmentation:
         rotation_deg: limit for rotation, per axis.
         scaling: factors of the size, for each axis on its own; None is nnU-Net's.
         contrast: factors of the contrast; None is nnU-Net's.
+        in_plane: rotation and scaling stay within sagittal slices.
+        always: rotate and scale every patch; nnU-Net does each with a probability of 0.2.
     """
 
     kind: str = "nnunet"
@@ -35,24 +40,57 @@ class Augmentation:
     rotation_deg: float = 30.0
     scaling: tuple[float, float] | None = None
     contrast: tuple[float, float] | None = None
+    in_plane: bool = False
+    always: bool = False
 
     def idle(self) -> dict[str, str]:
         """Fields without effect, each with the reason."""
-        ranges = ("rotation_deg", "scaling", "contrast")
+        ranges = ("rotation_deg", "scaling", "contrast", "in_plane", "always")
         if self.kind == "none":
             return dict.fromkeys(("flips", "left_right_flips", *ranges), "there is no augmentation")
         idle = dict.fromkeys(ranges, "random affine maps have ranges of their own") if self.kind == "affine" else {}
         return idle | ({"left_right_flips": "all axes are mirrored anyway"} if self.flips else {})
 
+    def plane(self, plans: "PlansManager", dimension: int) -> "Plane | None":
+        """The plane in which patches are turned and scaled; None for every direction.
+
+        Args:
+            plans: name the order of axes.
+            dimension: of the patches.
+
+        Raises:
+            InputError: the plans do not say which axis counts sagittal slices, or their slices are others.
+        """
+        if not self.in_plane or self.kind not in ("nnunet", "spatial"):
+            return None
+        from nnunet_spine.training.ranges import Plane
+        from nnunet_spine.training.sagittal import sagittal_axis
+
+        axis = sagittal_axis(plans)
+        if dimension == 3:
+            return Plane(axis)
+        if axis != 0:
+            raise InputError(
+                "rotation and scaling stay within sagittal slices, and the slices of these plans are others",
+                "plan with `nnunet-spine plan --sagittal`, or train 3d_fullres",
+            )
+        return Plane()
+
     def geometry(
-        self, patch_size: Sequence[int], rotation: Sequence[float], *, dummy_2d: bool
+        self,
+        patch_size: Sequence[int],
+        rotation: Sequence[float],
+        *,
+        dummy_2d: bool,
+        plane: "Plane | None" = None,
     ) -> tuple[tuple[float, float], bool, Sequence[int]]:
         """Range of rotation in radians, whether slices are turned in their plane only, and size of the patch to read.
 
         Args:
             patch_size: that of the network.
             rotation: nnU-Net's range.
-            dummy_2d: whether slices should turn in their plane only.
+            dummy_2d: whether slices of the first axis should turn in their plane only.
+            plane: what `plane` gave.
         """
         if self.kind == "none":
             return (0.0, 0.0), False, patch_size
@@ -62,6 +100,12 @@ class Augmentation:
         from nnunetv2.training.data_augmentation.compute_initial_patch_size import get_patch_size
 
         limit = min(math.radians(self.rotation_deg), max(rotation))
+        if plane is not None:
+            turned = [(-limit, limit) if plane.normal in (None, axis) else (0.0, 0.0) for axis in range(3)]
+            size = get_patch_size(patch_size, *turned, self.scaling or (0.7, 1.4))
+            if plane.normal is not None:  # also keeps the middle between slices, so that none are interpolated
+                size[plane.normal] = patch_size[plane.normal]
+            return (-limit, limit), False, size
         smallest = 1 / max(self.scaling) if self.scaling else 0.85  # a factor above 1 shrinks
         size = get_patch_size(patch_size, *[(-limit, limit)] * 3, (smallest, 1.25))
         if dummy_2d:
@@ -83,12 +127,14 @@ class Augmentation:
         self,
         patch_size: Sequence[int],
         mirror_axes: tuple[int, ...] | None,
+        plane: "Plane | None",
         of_nnunet: Callable[[], "ComposeTransforms"],
         of_validation: Callable[[], "BasicTransform"],
     ) -> "list[BasicTransform]":
         """Transforms of training patches.
 
         Args:
+            plane: what `plane` gave.
             of_nnunet: makes nnU-Net's own.
             of_validation: makes those without augmentation.
         """
@@ -98,7 +144,7 @@ class Augmentation:
         from nnunet_spine.training.ranges import Ranges, adjust
 
         if self.kind in ("nnunet", "spatial"):
-            ranges = Ranges(self.scaling, self.contrast, self.kind == "nnunet")
+            ranges = Ranges(self.scaling, self.contrast, plane, self.always, self.kind == "nnunet")
             return adjust(of_nnunet(), ranges).transforms
         transforms = [AffineTransform(patch_size)] if self.kind == "affine" else []
         if mirror_axes is not None:
