@@ -188,7 +188,8 @@ class TestLabelTables:
 
     @pytest.mark.parametrize(
         ("text", "kind", "name"),
-        [("L5", "vertebrae", "L5"), ("vertebra t13", "vertebrae", "T13"), ("vertebrae_C1", "vertebrae", "C1"),
+        [("L5", "vertebrae", "L5"), ("vertebra t13", "vertebrae", "T13"), ("L4 vertebra", "vertebrae", "L4"),
+         ("vertebrae_C1", "vertebrae", "C1"),
          ("lumbar", "regions", "lumbar"), ("Cervical spine", "regions", "cervical"), ("spine", "spine", "spine"),
          ("vertebra", "vertebra", "vertebra")],
     )  # fmt: skip

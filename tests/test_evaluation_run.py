@@ -498,6 +498,12 @@ class TestLabelEvidence:
         assert "a.nii.gz: the label table in its header is damaged" in capsys.readouterr().err
         assert cli.main(["evaluate", *arguments, "--reference-labels", "nnunet"]) == 0
 
+    def test_what_says_nothing_about_labels_is_no_evidence(self, folders):
+        files.write_json(folders / "ref" / "labels.json", {"images": []})  # of some other program
+        files.write_json(folders / "pred" / "dataset.json", {"name": "spines"})
+        write_mask(folders / "ref" / "a.nii.gz", spine(), AFFINE, {"Segment_1": 18, "Label 19": 19, "20": 20})
+        assert run(folders)["cases"][0]["all_labels_correct"]
+
     def test_values_that_may_be_levels_or_regions_are_not_guessed(self, folders, capsys):
         for case in "ab":
             write(folders / "ref" / f"{case}.nii.gz", (spine() > 0).astype(np.uint8))

@@ -4,10 +4,12 @@ Evidence beside the data wins over what a value usually means: a dataset.json, o
 names in a mask's own header. Where two of them disagree nothing is guessed.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from nnunet_spine.errors import InputError
+from nnunet_spine.io.files import read_json
 from nnunet_spine.io.label_ids import (
     COARSE,
     NNUNET,
@@ -20,6 +22,7 @@ from nnunet_spine.io.label_ids import (
 from nnunet_spine.io.label_tables import DAMAGED_TABLE, embedded_labels
 from nnunet_spine.io.viewer_tables import JSON_FILE
 
+_SAYS_NOTHING = re.compile(r"\s*|(segment|label|structure)?[\s_]*\d+|background|clear label", re.IGNORECASE)
 _LAST_OF_VERSION_1 = 104  # of TotalSegmentator, which then had L5 = 18; version 2 has 117 structures
 
 
@@ -49,11 +52,18 @@ def _beside(masks: Sequence[Path]) -> Iterator[LabelTable]:
         if above[1].name.startswith("fold_"):
             above.append(above[1].parent)
         for path in (place / "dataset.json" for place in above):
-            if path.is_file():
+            if path.is_file() and "labels" in _content(path):
                 yield _read(path)
                 break
-        if (folder / JSON_FILE).is_file():
-            yield _read(folder / JSON_FILE)
+        ours = folder / JSON_FILE
+        if ours.is_file() and {"kind", "labels"} <= _content(ours).keys():
+            yield _read(ours)
+
+
+def _content(path: Path) -> dict:
+    """What a JSON file holds; empty for one of another form, which says nothing about labels."""
+    content = read_json(path)
+    return content if isinstance(content, dict) else {}
 
 
 def _read(path: Path) -> LabelTable:
@@ -73,7 +83,8 @@ def _inside(masks: Sequence[Path]) -> Iterator[LabelTable]:
             if error.found == DAMAGED_TABLE:
                 raise InputError(error.found, "name the table with --{role}-labels", mask) from None
             continue
-        key = tuple(sorted((names or {}).items()))
+        names = {value: text for value, text in (names or {}).items() if not _SAYS_NOTHING.fullmatch(text)}
+        key = tuple(sorted(names.items()))
         if names and key not in seen:
             seen.add(key)
             yield table_of_names(names, mask)

@@ -199,8 +199,9 @@ def _structure(text: str) -> tuple[str, str]:
     """Kind and name of the structure that some program's name means; ("", "") for what is no vertebra."""
     words = re.split(r"[\s_\-]+", text.strip())
     plain = "_".join(words).lower()
-    if words[-1].upper() in BY_NAME and not _BESIDE_A_VERTEBRA.search(text):
-        return "vertebrae", words[-1].upper()
+    levels = [word.upper() for word in words if word.upper() in BY_NAME]
+    if len(levels) == 1 and not _BESIDE_A_VERTEBRA.search(text):
+        return "vertebrae", levels[0]
     region = re.sub(r"_?(spine|vertebrae|vertebra|region)_?", "", plain)
     if region in REGION_NAMES.values():
         return "regions", region
