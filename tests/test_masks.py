@@ -176,3 +176,18 @@ def test_names():
     assert is_mask_name("a.mhd")
     assert not is_mask_name(".partial-a.nii.gz")
     assert not is_mask_name("a.raw")
+
+
+def test_what_a_file_is_instead_and_its_cure(tmp_path):
+    plain = save(tmp_path / "plain.nii", LABELS).read_bytes()
+    for name, content, found in (
+        ("empty.nii.gz", b"", "the file is empty. Fetch the file again"),
+        ("lfs.nii.gz", b"version https://git-lfs.github.com/spec/v1\noid", "Git LFS. Fetch what it points to"),
+        ("page.nii.gz", b"<!DOCTYPE html><html>503</html>", "a web page"),
+        ("a.nii.gz", plain, "not compressed, though called .gz. Rename it to .nii"),
+        ("b.nii", gzip.compress(plain), "compressed, though not called .gz. Rename it to .nii.gz"),
+        ("c.nii.gz", b"something else", "not readable as NIfTI"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(InputError, match=found):
+            read_mask(tmp_path / name)

@@ -69,6 +69,12 @@ class TestHeaders:
         (found,) = header_findings(header(LPS, LPS @ np.diag([-1.0, 1, 1, 1])), SHAPE)
         assert "LPS by the sform and RPS by the qform" in found.sentence
 
+    def test_a_qform_that_is_no_rotation_is_flagged(self):
+        broken = header(LPS, LPS)
+        for name in ("quatern_b", "quatern_c", "quatern_d"):
+            broken[name] = 1
+        assert keys(header_findings(broken, SHAPE)) == ["header-place"]
+
     def test_shear_is_no_contradiction_between_the_forms(self):
         both = header(sheared(20), np.eye(4))
         both.set_qform(sheared(20), 1, strip_shears=True)

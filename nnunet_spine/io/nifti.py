@@ -8,7 +8,7 @@ import numpy as np
 
 from nnunet_spine.errors import InputError
 from nnunet_spine.io.files import atomic_path
-from nnunet_spine.io.streams import load_nifti
+from nnunet_spine.io.streams import load_nifti, not_nifti
 
 
 def read_nifti(path: str | Path, slices: slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
@@ -43,7 +43,7 @@ def open_nifti(path: str | Path) -> nib.Nifti1Image:
     except FileNotFoundError:
         raise InputError("no such file", "check the path", path) from None
     except Exception as error:
-        raise InputError(f"not readable as NIfTI ({error})", "fetch the file again", path) from error
+        raise not_nifti(path, error) from error
     if image.ndim > 3 and set(image.shape[3:]) == {1}:
         image = nib.funcs.squeeze_image(image)
     if image.ndim != 3:

@@ -59,6 +59,28 @@ def load_nifti(path: str | Path) -> nib.filebasedimages.FileBasedImage:
     return nib.load(path)
 
 
+def not_nifti(path: str | Path, error: Exception) -> InputError:
+    """What to raise where nibabel cannot read a file: says what it is instead, where its first bytes tell."""
+    try:
+        with Path(path).open("rb") as file:
+            start = file.read(352)
+    except OSError:
+        start = b"?"
+    compressed, called_gz = start.startswith(b"\x1f\x8b"), Path(path).name.lower().endswith(".gz")
+    what, cure = f"not readable as NIfTI ({error})", _DAMAGED
+    if not start:
+        what = "not readable as NIfTI: the file is empty"
+    elif start.startswith(b"version https://git-lfs"):
+        what, cure = "not readable as NIfTI: a pointer of Git LFS", "fetch what it points to with `git lfs pull`"
+    elif start.lstrip().lower().startswith((b"<html", b"<!doctype")):
+        what = "not readable as NIfTI: a web page, perhaps a server's message"
+    elif called_gz and start[344:348] in (b"n+1\0", b"ni1\0"):
+        what, cure = "not readable as NIfTI: not compressed, though called .gz", "rename it to .nii, or compress it"
+    elif compressed and not called_gz:
+        what, cure = "not readable as NIfTI: compressed, though not called .gz", "rename it to .nii.gz"
+    return InputError(what, cure, path)
+
+
 def volume_info(path: str | Path) -> VolumeInfo:
     """Read and check the header of a 3-D NIfTI file.
 
@@ -73,7 +95,7 @@ def volume_info(path: str | Path) -> VolumeInfo:
             raise InputError("link to a file that is not there", "fetch it, e.g. `datalad get`", path) from None
         raise InputError("no such file", "check the path", path) from None
     except Exception as error:  # nibabel, gzip and zlib share no base class
-        raise InputError(f"not readable as NIfTI ({error})", _DAMAGED, path) from error
+        raise not_nifti(path, error) from error
     if not isinstance(image, nib.Nifti1Image):
         raise InputError(f"{type(image).__name__}; expected NIfTI in one file", "convert it to .nii.gz", path)
     stored = tuple(image.header.get_data_shape())

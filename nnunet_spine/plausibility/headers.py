@@ -23,10 +23,13 @@ def header_findings(header: nib.Nifti1Header, shape: tuple[int, ...]) -> list[Fi
         than 0.2 mm apart, shear aside, which a qform cannot hold; and "shear".
     """
     sform, sform_code = header.get_sform(coded=True)
-    qform, qform_code = header.get_qform(coded=True)
     if sform is None:
         return []  # one source, or none: nothing to contradict
     findings = [shear] if (shear := shear_finding(sform)) else []
+    try:
+        qform, qform_code = header.get_qform(coded=True)
+    except ValueError:  # of nibabel: no quaternion of length 1
+        return [*findings, Finding("header-place", "the qform is no rotation; the sform is used")]
     own, other = spacing_mm(sform), np.abs(np.asarray(header.get_zooms()[:3], float))
     if (other <= 0).any() or not np.isfinite(other).all():
         return findings
