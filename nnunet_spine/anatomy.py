@@ -89,6 +89,10 @@ def spine_sequence(*, last_thoracic: int = 12, last_lumbar: int = 5) -> tuple[st
 
     Raises:
         InputError: for other counts.
+
+    Example:
+        >>> spine_sequence(last_lumbar=6)[-3:]
+        ('L4', 'L5', 'L6')
     """
     if last_thoracic not in (11, 12, 13) or last_lumbar not in (4, 5, 6):
         raise InputError(f"{last_thoracic} thoracic and {last_lumbar} lumbar levels; expected 11-13 and 4-6")
@@ -97,12 +101,22 @@ def spine_sequence(*, last_thoracic: int = 12, last_lumbar: int = 5) -> tuple[st
 
 
 def sort_cranio_caudal(names: Iterable[str]) -> list[str]:
-    """Names of levels, or of other structures, in anatomical order (T13 between T12 and L1)."""
+    """Names of levels, or of other structures, in anatomical order (T13 between T12 and L1).
+
+    Example:
+        >>> sort_cranio_caudal(["L1", "C7", "T13", "T12"])
+        ['C7', 'T12', 'T13', 'L1']
+    """
     return sorted(names, key=_ORDER.__getitem__)
 
 
 def expected_neighbours(above: str, below: str) -> bool:
-    """Whether `below` may directly follow `above` in one spine."""
+    """Whether `below` may directly follow `above` in one spine.
+
+    Example:
+        >>> expected_neighbours("T12", "L1"), expected_neighbours("T10", "L1")
+        (True, False)
+    """
     return below in SUCCESSORS[above]
 
 
@@ -114,6 +128,11 @@ def lookup_table(source: str, target: str) -> np.ndarray:
 
     Returns:
         int16 array of length 29 for VerSe ids, 27 for nnU-Net ids; 0 maps to 0, unknown values to -1.
+
+    Example:
+        >>> import numpy as np
+        >>> lookup_table("verse", "nnunet")[np.array([0, 19, 28])].tolist()
+        [0, 19, 26]
     """
     table = np.full(29 if source == "verse" else 27, -1, dtype=np.int16)
     table[0] = 0
@@ -149,6 +168,10 @@ def structures(kind: str = "vertebrae") -> tuple[Structure, ...]:
 
     Raises:
         InputError: another kind than those of `KINDS`.
+
+    Example:
+        >>> [structure.name for structure in structures("regions")]
+        ['cervical', 'thoracic', 'lumbar']
     """
     if kind == "vertebrae":
         return tuple(Structure(level.nnunet_id, level.name, level.region, level.color) for level in LEVELS)
@@ -165,7 +188,12 @@ _REGION_OF = {s.name: s.region for kind in KINDS for s in structures(kind)}
 
 
 def region_of(name: str) -> str:
-    """ "C", "T" or "L" of a structure, "" for what spans several."""
+    """ "C", "T" or "L" of a structure, "" for what spans several.
+
+    Example:
+        >>> region_of("T13")
+        'T'
+    """
     return _REGION_OF[name]
 
 
@@ -174,5 +202,9 @@ def dataset_labels(kind: str = "vertebrae") -> dict[str, int]:
 
     Args:
         kind: "vertebrae" (26 levels), "regions" (cervical, thoracic, lumbar), "spine", or "vertebra" (a single one).
+
+    Example:
+        >>> dataset_labels("regions")
+        {'background': 0, 'cervical': 1, 'thoracic': 2, 'lumbar': 3}
     """
     return {"background": 0, **{s.name: s.value for s in sorted(structures(kind), key=lambda s: s.value)}}

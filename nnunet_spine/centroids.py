@@ -52,6 +52,12 @@ def measure(
 
     Returns:
         Label value -> points; empty for an empty mask.
+
+    Example:
+        >>> labels = np.zeros((30, 30, 30), np.uint8)
+        >>> labels[5:16, 5:16, 5:16] = 20
+        >>> [round(float(mm), 3) for mm in measure(labels, np.eye(4))[20].mask_mm]
+        [10.0, 10.0, 10.0]
     """
     spacing, voxel_mm3 = spacing_mm(affine), float(abs(np.linalg.det(np.asarray(affine, float)[:3, :3])))
     out = {}

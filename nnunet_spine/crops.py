@@ -20,21 +20,36 @@ AIR_HU = -1024.0
 
 
 def crop_affine(centre_mm: Iterable[float]) -> np.ndarray:
-    """Affine of the crop whose middle is a world point, 4x4."""
+    """Affine of the crop whose middle is a world point, 4x4.
+
+    Example:
+        >>> crop_affine((0.0, 0.0, 0.0))[:3, 3].tolist()
+        [-47.5, -55.5, -31.5]
+    """
     affine = np.diag([CROP_SPACING_MM] * 3 + [1.0])
     affine[:3, 3] = np.asarray(list(centre_mm), float) - CROP_SPACING_MM * (np.array(CROP_SHAPE) - 1) / 2
     return affine
 
 
 def slices_of_crops(shape: tuple[int, ...], affine: np.ndarray, centres_mm: Iterable[Iterable[float]]) -> slice:
-    """Slices along the last axis of a scan that hold everything its crops need; empty without a crop in the scan."""
+    """Slices along the last axis of a scan that hold everything its crops need; empty without a crop in the scan.
+
+    Example:
+        >>> isinstance(slices_of_crops((200, 200, 300), np.eye(4), [(100.0, 100.0, 150.0)]), slice)
+        True
+    """
     boxes = [covered_box(shape, affine, CROP_SHAPE, crop_affine(centre)) for centre in centres_mm]
     found = [box[2] for box in boxes if box[2].start < box[2].stop]
     return slice(min((s.start for s in found), default=0), max((s.stop for s in found), default=0))
 
 
 def crop_image(image: np.ndarray, affine: np.ndarray, centre_mm: Iterable[float]) -> np.ndarray:
-    """CT around a point: trilinear, air outside the scan; int16 HU of `CROP_SHAPE`."""
+    """CT around a point: trilinear, air outside the scan; int16 HU of `CROP_SHAPE`.
+
+    Example:
+        >>> crop_image(np.zeros((80, 80, 80), np.float32), np.eye(4), (40.0, 40.0, 40.0)).shape == CROP_SHAPE
+        True
+    """
     values = resample_linear(image, affine, CROP_SHAPE, crop_affine(centre_mm), outside=AIR_HU)
     limits = np.iinfo(np.int16)
     return np.clip(np.rint(values), limits.min, limits.max).astype(np.int16)
@@ -45,6 +60,12 @@ def crop_label(labels: np.ndarray, affine: np.ndarray, value: int, centre_mm: It
 
     The share follows an oblique or thick-sliced surface, of which the nearest voxel would make steps. A surface midway
     between two voxels of the crop goes to the left, posterior, inferior one, as in `geometry.nearest_voxel`.
+
+    Example:
+        >>> labels = np.zeros((80, 80, 80), np.uint8)
+        >>> labels[35:45, 35:45, 35:45] = 22
+        >>> int(crop_label(labels, np.eye(4), 22, (39.5, 39.5, 39.5)).sum())
+        1000
     """
     target = crop_affine(np.asarray(tuple(centre_mm)) - 1e-3)
     box = covered_box(labels.shape, affine, CROP_SHAPE, target)
@@ -53,7 +74,14 @@ def crop_label(labels: np.ndarray, affine: np.ndarray, value: int, centre_mm: It
 
 
 def share_inside(mask: np.ndarray, affine: np.ndarray, centre_mm: Iterable[float]) -> float:
-    """Share of a mask's voxels whose centres lie in the crop; 1 for an empty mask."""
+    """Share of a mask's voxels whose centres lie in the crop; 1 for an empty mask.
+
+    Example:
+        >>> mask = np.zeros((80, 80, 80), bool)
+        >>> mask[35:45, 35:45, 35:45] = True
+        >>> float(share_inside(mask, np.eye(4), (40.0, 40.0, 40.0)))
+        1.0
+    """
     voxels = np.argwhere(mask)
     index = nearest_voxel(crop_affine(centre_mm), to_index(crop_affine(centre_mm), to_world(affine, voxels)))
     inside = np.all((index >= 0) & (index < CROP_SHAPE), axis=-1)
@@ -61,7 +89,12 @@ def share_inside(mask: np.ndarray, affine: np.ndarray, centre_mm: Iterable[float
 
 
 def shifted(affine: np.ndarray, box: tuple[slice, ...]) -> np.ndarray:
-    """Affine of `array[box]` for an array with this affine."""
+    """Affine of `array[box]` for an array with this affine.
+
+    Example:
+        >>> shifted(np.eye(4), (slice(2, 5), slice(0, 5), slice(7, 9)))[:3, 3].tolist()
+        [2.0, 0.0, 7.0]
+    """
     out = np.array(affine, float)
     out[:3, 3] = to_world(affine, [s.start for s in box])
     return out
@@ -91,6 +124,10 @@ def paste(crops: Iterable[PredictedCrop], shape: tuple[int, int, int], affine: n
 
     Returns:
         uint8 of `shape`; all background without crops.
+
+    Example:
+        >>> paste([], (4, 4, 4), np.eye(4)).max()
+        np.uint8(0)
     """
     labels, best = np.zeros(shape, np.uint8), np.zeros(shape, np.float32)
     for crop in crops:

@@ -10,34 +10,67 @@ differ by this much when files store them in single precision."""
 
 
 def axis_codes(affine: np.ndarray) -> str:
-    """Side towards which each array axis grows, e.g. "PIR"."""
+    """Side towards which each array axis grows, e.g. "PIR".
+
+    Example:
+        >>> axis_codes(np.diag([-1.0, -1.0, 1.0, 1.0]))
+        'LPS'
+    """
     return "".join(nib.aff2axcodes(affine))
 
 
 def spacing_mm(affine: np.ndarray) -> np.ndarray:
-    """Voxel size along each array axis, (3,) mm."""
+    """Voxel size along each array axis, (3,) mm.
+
+    Example:
+        >>> spacing_mm(np.diag([0.5, 0.5, 2.0, 1.0])).tolist()
+        [0.5, 0.5, 2.0]
+    """
     return np.sqrt((np.asarray(affine, float)[:3, :3] ** 2).sum(0))
 
 
 def to_world(affine: np.ndarray, index: np.ndarray) -> np.ndarray:
-    """Voxel indices (..., 3), 0-based, integer = voxel centre -> world mm (..., 3)."""
+    """Voxel indices (..., 3), 0-based, integer = voxel centre -> world mm (..., 3).
+
+    Example:
+        >>> to_world(np.diag([2.0, 2.0, 3.0, 1.0]), np.array([1, 2, 3])).tolist()
+        [2.0, 4.0, 9.0]
+    """
     affine = np.asarray(affine, float)
     return np.asarray(index, float) @ affine[:3, :3].T + affine[:3, 3]
 
 
 def to_index(affine: np.ndarray, world_mm: np.ndarray) -> np.ndarray:
-    """World mm (..., 3) -> continuous voxel indices (..., 3)."""
+    """World mm (..., 3) -> continuous voxel indices (..., 3).
+
+    Example:
+        >>> to_index(np.diag([2.0, 2.0, 3.0, 1.0]), np.array([2.0, 4.0, 9.0])).tolist()
+        [1.0, 2.0, 3.0]
+    """
     return to_world(np.linalg.inv(np.asarray(affine, float)), world_mm)
 
 
 def corner_distance_mm(shape: tuple[int, ...], affine: np.ndarray, other: np.ndarray) -> float:
-    """Largest distance, over the eight corner voxels of a grid of `shape`, between the two affines' world positions."""
+    """Largest distance, over the eight corner voxels of a grid of `shape`, between the two affines' world positions.
+
+    Example:
+        >>> moved = np.eye(4)
+        >>> moved[0, 3] = 1.5
+        >>> corner_distance_mm((10, 10, 10), np.eye(4), moved)
+        1.5
+    """
     corners = np.stack(np.meshgrid(*[(0, n - 1) for n in shape], indexing="ij"), -1).reshape(-1, 3)
     return float(np.linalg.norm(to_world(affine, corners) - to_world(other, corners), axis=1).max())
 
 
 def reorient(array: np.ndarray, affine: np.ndarray, codes: str = "RAS") -> tuple[np.ndarray, np.ndarray]:
-    """Permute and flip array axes to the given codes; world positions stay. Returns a view and its affine."""
+    """Permute and flip array axes to the given codes; world positions stay. Returns a view and its affine.
+
+    Example:
+        >>> turned, affine = reorient(np.arange(3).reshape(3, 1, 1), np.diag([-1.0, 1.0, 1.0, 1.0]))
+        >>> turned.ravel().tolist(), axis_codes(affine)
+        ([2, 1, 0], 'RAS')
+    """
     transform = nib.orientations.ornt_transform(nib.io_orientation(affine), nib.orientations.axcodes2ornt(codes))
     return (
         nib.orientations.apply_orientation(array, transform),
@@ -83,6 +116,11 @@ def resample_nearest(
 
     Returns:
         Array of `shape` and the type of `array`, first axis fastest in memory.
+
+    Example:
+        >>> coarse = np.diag([2.0, 1.0, 1.0, 1.0])
+        >>> resample_nearest(np.arange(3).reshape(3, 1, 1), np.eye(4), (2, 1, 1), coarse).ravel().tolist()
+        [0, 2]
     """
     to_source = np.linalg.inv(np.asarray(affine, float)) @ np.asarray(target_affine, float)
     out = np.zeros(shape, array.dtype, order="F")
@@ -103,6 +141,11 @@ def covered_box(
     Args:
         shape, affine: the grid to be read.
         target_shape, target_affine: the grid to be filled.
+
+    Example:
+        >>> coarse = np.diag([2.0, 2.0, 2.0, 1.0])
+        >>> all(isinstance(part, slice) for part in covered_box((4, 4, 4), np.eye(4), (8, 8, 8), coarse))
+        True
     """
     corners = np.stack(np.meshgrid(*[(0, n - 1) for n in target_shape], indexing="ij"), -1).reshape(-1, 3)
     index = to_index(affine, to_world(target_affine, corners))
@@ -129,6 +172,11 @@ def resample_linear(
 
     Returns:
         float32 array of `shape`.
+
+    Example:
+        >>> fine = np.diag([0.5, 1.0, 1.0, 1.0])
+        >>> resample_linear(np.array([0.0, 10.0]).reshape(2, 1, 1), np.eye(4), (3, 1, 1), fine).ravel().tolist()
+        [0.0, 5.0, 10.0]
     """
     to_source = np.linalg.inv(np.asarray(affine, float)) @ np.asarray(target_affine, float)
     box = covered_box(array.shape, affine, shape, target_affine)
@@ -145,7 +193,14 @@ def resample_linear(
 
 
 def bounding_box(mask: np.ndarray) -> tuple[slice, slice, slice] | None:
-    """Smallest box that holds every non-zero voxel of a 3-D array, or None where there is none."""
+    """Smallest box that holds every non-zero voxel of a 3-D array, or None where there is none.
+
+    Example:
+        >>> mask = np.zeros((5, 5, 5), bool)
+        >>> mask[1:3, 2, 4] = True
+        >>> bounding_box(mask)
+        (slice(1, 3, None), slice(2, 3, None), slice(4, 5, None))
+    """
     box = []
     for axis in range(3):
         # One axis at a time, narrowing: the later reductions see only what is left.

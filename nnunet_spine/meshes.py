@@ -54,6 +54,12 @@ def vertebra_meshes(labels: np.ndarray, affine: np.ndarray, *, spacing_mm: float
 
     Raises:
         InputError: not three axes, values that are not nnU-Net ids, or a spacing of 0 or less.
+
+    Example:
+        >>> labels = np.zeros((30, 30, 30), np.uint8)
+        >>> labels[8:22, 8:22, 8:22] = 20
+        >>> sorted(vertebra_meshes(labels, np.eye(4)))
+        [20]
     """
     surfaces = _surfaces(scores.as_label_ids(labels), affine, spacing_mm)
     return {label: _mesh(index, faces, affine) for label, (index, faces) in surfaces.items()}
@@ -79,6 +85,12 @@ def deviation_meshes(
 
     Raises:
         InputError: different shapes, or as `vertebra_meshes`.
+
+    Example:
+        >>> labels = np.zeros((30, 30, 30), np.uint8)
+        >>> labels[8:22, 8:22, 8:22] = 20
+        >>> sorted(deviation_meshes(labels, labels, np.eye(4)))
+        [20]
     """
     if prediction.shape != reference.shape:
         raise InputError(f"prediction of shape {prediction.shape}, reference {reference.shape}; expected the same grid")

@@ -34,6 +34,10 @@ def get_recipe(name: str) -> Recipe:
 
     Raises:
         InputError: no such trainer, or options that are unknown, contradict each other or have no effect.
+
+    Example:
+        >>> get_recipe("ConvLSTMTrainer_skips2_100epochs").settings.optimisation.epochs
+        100
     """
     recipe = parse_recipe(name, TRAINERS)
     if recipe is None:
@@ -49,6 +53,10 @@ def get_trainer(name: str) -> "type[BaseTrainer]":
 
     Raises:
         InputError: see `get_recipe`.
+
+    Example:
+        >>> get_trainer("ConvLSTMTrainer_skips2").__name__
+        'ConvLSTMTrainer_skips2'
     """
     if name in globals():
         return globals()[name]

@@ -62,6 +62,19 @@ def evaluate(prediction: Path, request: Request, folder: Path, run: Run = ALONE,
     Raises:
         InputError: the input as a whole is unusable. What is wrong with single cases is in the result's failures.
         WriteError: the folder cannot be written; finished cases stay.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from nnunet_spine.io.label_tables import write_mask
+        >>> labels = np.zeros((30, 30, 60), np.uint8)
+        >>> labels[10:20, 10:20, 10:25], labels[10:20, 10:20, 30:45] = 21, 20
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_mask(Path(folder) / "a" / "case.nii.gz", labels, np.eye(4), "nnunet")
+        ...     request = Request((Path(folder) / "a",))
+        ...     evaluation = evaluate(Path(folder) / "a", request, Path(folder) / "out", Run(say=list))
+        >>> [score["binary_dice"] for score in evaluation.scores]
+        [1.0]
     """
     pairs = pair(prediction, request.references, centroids=request.centroids, images=request.images)
     if request.groups and not request.groups.keys() & {files.case for files in pairs.cases}:

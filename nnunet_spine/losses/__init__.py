@@ -50,6 +50,10 @@ def terms_of(name: str) -> tuple[str, ...]:
 
     Raises:
         ValueError: there is no such loss.
+
+    Example:
+        >>> terms_of("DiceFocalTversky")
+        ('Dice', 'FocalTversky')
     """
     if name not in _TERMS_OF:
         raise ValueError(f"there is no loss '{name}'; there is {', '.join(LOSS_NAMES)}")
@@ -64,6 +68,10 @@ def loss_options(name: str) -> frozenset[str]:
 
     Raises:
         ValueError: there is no such loss.
+
+    Example:
+        >>> sorted(loss_options("Tversky"))
+        ['alpha', 'beta', 'smooth']
     """
     return frozenset().union(*map(_term_options, terms_of(name)))
 
@@ -81,6 +89,12 @@ def make_loss(name: str, context: LossContext | None = None, **options: Any) -> 
 
     Raises:
         ValueError: there is no such loss or option, or an option is out of range.
+
+    Example:
+        >>> import torch
+        >>> loss = make_loss("DiceCE")
+        >>> float(loss(torch.zeros(1, 2, 4, 4), torch.zeros(1, 1, 4, 4))) > 0
+        True
     """
     from nnunet_spine.losses.segmentation import SegmentationLoss  # imports torch
 

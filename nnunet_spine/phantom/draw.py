@@ -73,6 +73,11 @@ def draw_phantom(seed: int, options: PhantomOptions = PhantomOptions(), *, scan:
         seed: non-negative; equal seeds and options give identical arrays.
         options: see `PhantomOptions`.
         scan: another number gives another scan of the same patient: field of view, densities, noise.
+
+    Example:
+        >>> phantom = draw_phantom(1, PhantomOptions(shape=None, spacing_mm=(4.0, 4.0, 4.0), levels_in_view=(2, 2)))
+        >>> phantom.image.shape == phantom.mask.shape, len(phantom.body_centres_mm)
+        (True, 2)
     """
     rngs = {
         name: np.random.default_rng([seed, k, scan if name in _SCAN_STREAMS else 0]) for k, name in enumerate(_STREAMS)

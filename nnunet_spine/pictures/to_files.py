@@ -22,6 +22,17 @@ def case_picture(
 
     Raises:
         InputError: as `case_figure`, or the file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> labels = np.zeros((30, 30, 60), np.uint8)
+        >>> labels[10:20, 10:20, 10:25], labels[10:20, 10:20, 30:45] = 21, 20
+        >>> image = np.where(labels > 0, 300, 40).astype(np.int16)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "case.png"
+        ...     case_picture(image, labels, labels, np.eye(4), path)
+        ...     path.stat().st_size > 1000
+        True
     """
     figure = case_figure(image, reference, prediction, affine, **options)
     with files.atomic_path(path) as temporary:
@@ -49,6 +60,18 @@ def case_picture_from_files(
     Raises:
         InputError: no file is given, one is unreadable or its grid more than 0.1 mm off the first one's, or the PNG
             cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> from nnunet_spine.io.files import write_nifti
+        >>> labels = np.zeros((30, 30, 60), np.uint8)
+        >>> labels[10:20, 10:20, 10:25], labels[10:20, 10:20, 30:45] = 21, 20
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     mask, picture = Path(folder) / "mask.nii.gz", Path(folder) / "case.png"
+        ...     write_nifti(mask, labels, np.eye(4))
+        ...     case_picture_from_files(None, mask, picture)
+        ...     picture.stat().st_size > 1000
+        True
     """
     given = [p for p in (prediction_path, reference_path, image_path) if p is not None]
     if not given:

@@ -80,6 +80,20 @@ def build_report(
     Raises:
         InputError: not an evaluation, unknown case names, or a page of something else is being written there.
         WriteError: the page cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from nnunet_spine.evaluation import Request, evaluate, write_evaluation
+        >>> from nnunet_spine.io.label_tables import write_mask
+        >>> labels = np.zeros((30, 30, 60), np.uint8)
+        >>> labels[10:20, 10:20, 10:25], labels[10:20, 10:20, 30:45] = 21, 20
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     masks, results = Path(folder) / "masks", Path(folder) / "results"
+        ...     write_mask(masks / "case.nii.gz", labels, np.eye(4), "nnunet")
+        ...     write_evaluation(evaluate(masks, Request((masks,)), results, Run(say=list)), results)
+        ...     build_report(results, results / "report.html").viewers
+        1
     """
     source, path = Path(source), Path(path)
     source = source / FILE_NAME if source.is_dir() else source

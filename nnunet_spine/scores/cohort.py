@@ -81,6 +81,15 @@ def summarise_cohort(cases: Sequence[CaseScore], settings: Settings = Settings()
     Args:
         cases: one per scan.
         settings: penalty, draws and seed are used.
+
+    Example:
+        >>> from nnunet_spine.scores import score_case
+        >>> import numpy as np
+        >>> mask = np.zeros((20, 20, 20), np.uint8)
+        >>> mask[5:15, 5:15, 5:15] = 20
+        >>> summary = summarise_cohort([score_case(mask, mask, np.eye(4), case=name) for name in ("a", "b")])
+        >>> summary["binary_dice"].mean
+        1.0
     """
     draws = draw_scans(len(cases), settings.bootstrap_draws, settings.bootstrap_seed)
     present = {v.name for case in cases for v in case.vertebrae} | {n for case in cases for n in case.surplus_names}

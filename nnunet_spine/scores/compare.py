@@ -47,6 +47,14 @@ def score_case(
 
     Raises:
         InputError: different shapes, or values that are not nnU-Net ids.
+
+    Example:
+        >>> reference = np.zeros((20, 20, 40), np.uint8)
+        >>> reference[5:15, 5:15, 5:15], reference[5:15, 5:15, 25:35] = 21, 20  # L2 below L1
+        >>> prediction = np.where(reference == 20, 0, reference)
+        >>> score = score_case(prediction, reference, np.eye(4))
+        >>> [(vertebra.name, vertebra["dice"]) for vertebra in score.vertebrae]
+        [('L1', 0.0), ('L2', 1.0)]
     """
     if prediction.shape != reference.shape:
         raise InputError(f"prediction of shape {prediction.shape}, reference {reference.shape}; expected the same grid")
@@ -87,6 +95,13 @@ def score_centers(
 
     Raises:
         InputError: values that are not nnU-Net ids.
+
+    Example:
+        >>> prediction = np.zeros((20, 20, 20), np.uint8)
+        >>> prediction[5:16, 5:16, 5:16] = 20
+        >>> score = score_centers(prediction, np.eye(4), {20: (10.0, 10.0, 13.0)})
+        >>> score.vertebrae[0]["distance_mm"]
+        3.0
     """
     (pred,), affine = labelled_part(as_label_ids(prediction), affine=affine)
     index, (pred_at,) = label_voxels(pred)

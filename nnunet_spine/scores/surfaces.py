@@ -60,6 +60,13 @@ def surface_distances(
 
     Raises:
         InputError: other shapes, or an empty mask.
+
+    Example:
+        >>> mask = np.zeros((9, 9, 9), bool)
+        >>> mask[2:5, 2:5, 2:5] = True
+        >>> distances = surface_distances(mask, np.roll(mask, 1, axis=0), (2.0, 1.0, 1.0))
+        >>> float(distances.pooled_mm.max())
+        2.0
     """
     if mask_a.shape != mask_b.shape:
         raise InputError(f"masks of shape {mask_a.shape} and {mask_b.shape}; expected the same grid")
