@@ -1,41 +1,43 @@
 """Mean dimensions of every vertebral level, and their variation between and within patients.
 
 Body, canal and transverse process after Panjabi et al., Spine 16:888 (1991), 17:299 (1992) and Spine 16:861 (1991), to
-about 10 %; C1, C2, T13, L6 and the spinous processes are approximations. Distances between body centres are a
-compromise of the medians of public centroid annotations. Pedicle widths make the inter-pedicle distances come right.
+about 10 %; C1, C2, T13, L6 and the spinous processes are approximations. Distances between body centres are those of
+`anatomy.SPACING_MM`. Pedicle widths make the inter-pedicle distances come right.
 """
 
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
+from nnunet_spine.anatomy import SPACING_MM
+
 _COLUMNS = """
-    C1   0    0    10   17.2 28   20   76   3  0  7
-    C2   17   15.5 19   21.0 24.5 19   50   16 20 7
-    C3   16.5 15.3 11.6 17.0 22.9 16.2 50   14 20 5.4
-    C4   17.1 15.6 11.4 16.7 24.7 17.7 48.5 14 20 5.4
-    C5   18.5 16.5 11.4 16.4 24.9 17.4 46   14 22 5.5
-    C6   20.3 17.5 10.9 17.4 25.8 17.3 49.5 18 25 5.8
-    C7   22.6 17.5 12.8 19.2 24.5 15.2 66.6 34 25 6.5
-    T1   26.2 19.1 14.1 20.8 21.8 16.4 75   34 30 7.6
-    T2   26.2 20.6 15.6 21.2 19.5 15.8 70   34 38 7
-    T3   25.3 23   15.7 21.5 18.4 15.9 62   33 42 6
-    T4   25.3 23.9 16.2 21.9 17.4 16.2 60.5 33 48 5.2
-    T5   26   25   16.2 22.4 17.5 16.2 61   35 55 5
-    T6   27.2 26.5 17.4 23.0 17.3 16.4 61.5 36 60 5
-    T7   28.5 28   18.2 23.7 17.3 16   60.5 37 62 5.2
-    T8   30   28.7 18.7 24.4 17.7 15.9 60   36 60 5.6
-    T9   31.8 30.2 19.3 25.3 17.9 15.7 59   34 50 6
-    T10  33.7 31   20.2 27.3 18.2 15.5 58   32 40 6.6
-    T11  37   31.9 21.3 29.7 19.4 16   52   28 28 7.2
-    T12  40.6 33.1 22.7 32.4 22.2 18.1 47   27 18 7.2
-    T13  42   34   23.2 33.0 23   18.5 58   28 12 7.2
-    L1   42.3 34.7 23.8 34.2 23.7 19   71   31 8  7.4
-    L2   44.1 34.8 24.3 35.3 23.8 18.2 76   34 6  7.8
-    L3   46.1 35   23.8 35.8 24.3 17.5 86   34 5  9
-    L4   48.1 34.7 24.1 35.6 25.4 18.6 80   33 5  11.5
-    L5   48.4 34   22.9 36.0 27.1 19.7 92   26 8  15
-    L6   49   34   23   35   27.5 19.7 95   26 8  15
+    C1   0    0    10   28   20   76   3  0  7
+    C2   17   15.5 19   24.5 19   50   16 20 7
+    C3   16.5 15.3 11.6 22.9 16.2 50   14 20 5.4
+    C4   17.1 15.6 11.4 24.7 17.7 48.5 14 20 5.4
+    C5   18.5 16.5 11.4 24.9 17.4 46   14 22 5.5
+    C6   20.3 17.5 10.9 25.8 17.3 49.5 18 25 5.8
+    C7   22.6 17.5 12.8 24.5 15.2 66.6 34 25 6.5
+    T1   26.2 19.1 14.1 21.8 16.4 75   34 30 7.6
+    T2   26.2 20.6 15.6 19.5 15.8 70   34 38 7
+    T3   25.3 23   15.7 18.4 15.9 62   33 42 6
+    T4   25.3 23.9 16.2 17.4 16.2 60.5 33 48 5.2
+    T5   26   25   16.2 17.5 16.2 61   35 55 5
+    T6   27.2 26.5 17.4 17.3 16.4 61.5 36 60 5
+    T7   28.5 28   18.2 17.3 16   60.5 37 62 5.2
+    T8   30   28.7 18.7 17.7 15.9 60   36 60 5.6
+    T9   31.8 30.2 19.3 17.9 15.7 59   34 50 6
+    T10  33.7 31   20.2 18.2 15.5 58   32 40 6.6
+    T11  37   31.9 21.3 19.4 16   52   28 28 7.2
+    T12  40.6 33.1 22.7 22.2 18.1 47   27 18 7.2
+    T13  42   34   23.2 23   18.5 58   28 12 7.2
+    L1   42.3 34.7 23.8 23.7 19   71   31 8  7.4
+    L2   44.1 34.8 24.3 23.8 18.2 76   34 6  7.8
+    L3   46.1 35   23.8 24.3 17.5 86   34 5  9
+    L4   48.1 34.7 24.1 25.4 18.6 80   33 5  11.5
+    L5   48.4 34   22.9 27.1 19.7 92   26 8  15
+    L6   49   34   23   27.5 19.7 95   26 8  15
 """
 
 
@@ -66,9 +68,15 @@ class Dimensions:
     pedicle: float
 
 
-MEAN_DIMENSIONS: dict[str, Dimensions] = {
-    row.split()[0]: Dimensions(*map(float, row.split()[1:])) for row in _COLUMNS.strip().splitlines()
-}
+def _mean_dimensions() -> dict[str, Dimensions]:
+    table = {}
+    for row in _COLUMNS.strip().splitlines():
+        name, width, depth, height, *rest = row.split()
+        table[name] = Dimensions(*map(float, (width, depth, height, SPACING_MM[name], *rest)))
+    return table
+
+
+MEAN_DIMENSIONS: dict[str, Dimensions] = _mean_dimensions()
 
 
 def draw_dimensions(rng: np.random.Generator, levels: tuple[str, ...]) -> tuple[Dimensions, ...]:
