@@ -137,6 +137,13 @@ class TestLevels:
             found = level_findings(points, {n: np.add(p, (0, depth, 0)) for n, p in points.items()})
             assert [f.stops for f in found] == expected
 
+    def test_a_vertebra_that_the_field_of_view_cuts_does_not_hide_it(self):
+        points = column(self.NAMES[:4])
+        bodies = {n: np.add(p, (0, 12 if n == "L2" else -7, 0)) for n, p in points.items()}
+        assert keys(level_findings(points, bodies)) == ["front-back"]
+        two = {n: bodies[n] for n in ("T11", "T12")}
+        assert [f.stops for f in level_findings(points, two)] == [False]
+
     def test_one_odd_body_is_no_mirrored_scan(self):
         points = column(self.NAMES)
         bodies = {n: np.add(p, (0, -10 if n == "L2" else 10, 0)) for n, p in points.items()}

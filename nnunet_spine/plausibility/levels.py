@@ -26,8 +26,8 @@ def level_findings(centroids_mm: Points, bodies_mm: Points | None = None) -> lis
         bodies_mm: level name -> centre of its body; lies in front of the centroid, except in C1, which is left out.
 
     Returns:
-        "upside-down" (stops), "spine-axis" (stops), "level-order", "front-back" (stops from 2 mm on), where they apply;
-        nothing for fewer than two levels.
+        "upside-down" (stops), "spine-axis" (stops), "level-order", and "front-back" (stops from 2 mm in three levels
+        on), where they apply; nothing for fewer than two levels.
     """
     names = sort_cranio_caudal(centroids_mm)
     findings = _order(names, np.array([centroids_mm[n] for n in names], float)) if len(names) > 1 else []
@@ -72,11 +72,11 @@ def _front(centroids_mm: Points, bodies_mm: Points) -> Finding | None:
     names = [n for n in sort_cranio_caudal(bodies_mm.keys() & centroids_mm.keys()) if n != "C1"]
     depths = np.array([bodies_mm[n][1] - centroids_mm[n][1] for n in names])  # y grows to the front
     behind = int((depths < -_DEPTH_MM).sum())
-    if behind < 2 or (depths > _DEPTH_MM).sum() >= behind / 4:
+    if behind < 2 or (depths > _DEPTH_MM).sum() >= behind / 2:
         return None
     depth = float(np.median(-depths))
     sentence = (
         f"the bodies of {behind} of {len(names)} vertebrae lie {depth:.3g} mm behind their centroids: front is back"
     )
-    certain = depth >= _CERTAIN_DEPTH_MM
+    certain = depth >= _CERTAIN_DEPTH_MM and behind > 2  # two may both be cut off by the field of view
     return Finding("front-back", sentence, certain, _MIRRORED_HEADER, {"depth_mm": depth, "n": float(behind)})
