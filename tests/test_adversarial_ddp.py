@@ -1,7 +1,5 @@
 """The adversarial term in two processes: gradients equal those of one process, and are gathered once per step."""
 
-import os
-import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +7,7 @@ import torch
 from torch import distributed, multiprocessing, nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.nn.parallel import DistributedDataParallel
+from two_processes import join
 
 from nnunet_spine.losses import LossContext, make_loss
 from nnunet_spine.training.adversarial import KLDivergence, supervised_gradients, virtual_gradients
@@ -58,10 +57,7 @@ def sum_of_divergence(output: torch.Tensor, reference: torch.Tensor) -> torch.Te
 
 def process(rank: int, folder: Path) -> None:
     """Run all kinds as one process of the group; save gradients and how often they were gathered."""
-    if sys.platform == "linux":
-        os.environ["GLOO_SOCKET_IFNAME"] = "lo"  # else gloo looks up the host's name, which need not resolve
-    torch.set_num_threads(1)
-    distributed.init_process_group("gloo", init_method=(folder / "meet").as_uri(), rank=rank, world_size=2)
+    join(rank, folder)
     network = DistributedDataParallel(small_network())
     gathered = []
 

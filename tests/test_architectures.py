@@ -16,6 +16,8 @@ from torch import nn
 from nnunet_spine import architectures
 from nnunet_spine.training.networks import network_from_plans
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 NUM_CLASSES = 3
 NEED_IMPORT = ["conv_op", "norm_op", "dropout_op", "nonlin"]
 
@@ -79,15 +81,6 @@ def as_list(outputs: torch.Tensor | list[torch.Tensor]) -> list[torch.Tensor]:
 
 def image(topology: str) -> torch.Tensor:
     return torch.randn(2, 1, *TOPOLOGIES[topology][2], generator=torch.Generator().manual_seed(1))
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """On such small maps several threads mostly wait for each other."""
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n_threads)
 
 
 every_network = pytest.mark.parametrize("network_class", architectures.ARCHITECTURES, ids=lambda c: c.__name__)

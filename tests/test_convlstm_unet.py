@@ -13,18 +13,11 @@ from nnunet_spine.architectures import BCDUNet, ConvLSTMUNet
 from nnunet_spine.architectures.convlstm import ConvLSTMCell, ConvLSTMFusion
 from nnunet_spine.architectures.dense_bottleneck import DenseBottleneck
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CONV = {2: nn.Conv2d, 3: nn.Conv3d}
 SIZE = {"2d": (32, 48), "3d": (8, 16, 16), "3d anisotropic": (4, 16, 32)}
 LARGE_SIZE = {"2d": (96, 96), "3d": (16, 32, 32), "3d anisotropic": (4, 64, 64)}  # activations outweigh weights
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """On such small maps several threads mostly wait for each other."""
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n_threads)
 
 
 def network_kwargs(topology: str = "2d", features: tuple[int, ...] = (4, 6, 8, 8), **options) -> dict:

@@ -10,16 +10,9 @@ from benchmarks.timing import kept_bytes
 from nnunet_spine.architectures import GlobalConvNet
 from nnunet_spine.architectures.global_conv import GlobalConv, axis_orders
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CONV = {2: nn.Conv2d, 3: nn.Conv3d}
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """On such small maps several threads mostly wait for each other."""
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n_threads)
 
 
 def count(module: nn.Module) -> int:

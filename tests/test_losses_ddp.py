@@ -1,14 +1,13 @@
 """Losses in two processes: loss and averaged gradients equal those of one process on the joined batch."""
 
 import itertools
-import os
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from torch import distributed, multiprocessing, nn
 from torch.nn.parallel import DistributedDataParallel
+from two_processes import join
 
 from nnunet_spine.losses import LOSS_NAMES, LossContext, make_loss
 
@@ -59,10 +58,7 @@ def loss_and_gradients(net: nn.Module, case: Case, samples: slice, ddp: bool) ->
 
 def process(rank: int, folder: Path) -> None:
     """Run all cases as one process of the group and save its results."""
-    if sys.platform == "linux":
-        os.environ["GLOO_SOCKET_IFNAME"] = "lo"  # else gloo looks up the host's name, which need not resolve
-    torch.set_num_threads(1)
-    distributed.init_process_group("gloo", init_method=(folder / "meet").as_uri(), rank=rank, world_size=2)
+    join(rank, folder)
     net = DistributedDataParallel(network())
     results = {case: loss_and_gradients(net, case, SAMPLES_OF_RANK[rank], ddp=True) for case in CASES}
     distributed.destroy_process_group()

@@ -4,14 +4,13 @@ As nnU-Net does it: `torch.compile`, then `SyncBatchNorm.convert_sync_batchnorm`
 normalisation runs on GPUs only, so here a plain one stands for it: the same sums over all processes.
 """
 
-import os
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, distributed, multiprocessing, nn
 from torch.nn.parallel import DistributedDataParallel
+from two_processes import join
 
 from nnunet_spine.architectures import Hybrid2D3D, MobileASPPNet, SmallUNet
 from nnunet_spine.losses.ranks import sum_over_ranks
@@ -60,12 +59,9 @@ def step(network: nn.Module, images: Tensor, name: str) -> dict[str, Tensor]:
 
 def process(rank: int, folder: Path) -> None:
     """Take a step with every network as one process of the group, and save what came out."""
-    if sys.platform == "linux":
-        os.environ["GLOO_SOCKET_IFNAME"] = "lo"  # else gloo looks up the host's name, which need not resolve
-    torch.set_num_threads(1)
     nn.SyncBatchNorm.forward = synchronised
     DistributedDataParallel._passing_sync_batchnorm_handle = lambda self, module: None  # it asks for GPUs
-    distributed.init_process_group("gloo", init_method=(folder / "meet").as_uri(), rank=rank, world_size=2)
+    join(rank, folder)
     results = {}
     for name in NETWORKS:
         torch.compiler.reset()
