@@ -31,7 +31,8 @@ atexit.register(lambda: sys.stderr.write("imported nnunetv2" if "nnunetv2" in sy
 
 
 @pytest.mark.parametrize(
-    "arguments", [["-h"], ["labels"], ["env"], ["convert", "verse", "-h"], ["plan", "-h"], ["evaluate", "-h"]]
+    "arguments",
+    [["-h"], ["trainers"], ["labels"], ["env"], ["convert", "verse", "-h"], ["plan", "-h"], ["evaluate", "-h"]],
 )
 def test_light_commands_need_neither_torch_nor_variables(arguments):
     result = run_fresh(*arguments, code=WITHOUT_TORCH)
@@ -50,6 +51,9 @@ def test_light_commands_need_neither_torch_nor_variables(arguments):
         (["evaluate", "-p", "/none", "-g", "/none", "-o", "results"], "/none"),
         (["report", "-e", "/none"], "/none"),
         (["demo", "-n", "2"], "at least 5 phantoms"),
+        (["demo", "-tr", "NoTrainer"], "no trainer 'NoTrainer_"),
+        (["trainers", "SpineTraner"], "Did you mean SpineTrainer?"),
+        (["trainers", "ConvLSTMTrainer_skip2"], "unknown option 'skip2'"),
     ],
 )
 def test_mistakes_are_found_before_anything_heavy_is_imported(arguments, message):
