@@ -20,7 +20,6 @@ import torch
 from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
 from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from nnunetv2.configuration import ANISO_THRESHOLD
-from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
@@ -34,6 +33,7 @@ from nnunet_spine.training.declaration import Declaration
 from nnunet_spine.training.memory import remark_on
 from nnunet_spine.training.recipes import Recipe, shortest
 from nnunet_spine.training.settings import Settings
+from nnunet_spine.training.settings.loss import deeply_supervised
 from nnunet_spine.training.status import status
 from nnunet_spine.training.validation import validate_in_shares
 
@@ -172,10 +172,9 @@ class BaseTrainer(nnUNetTrainer):
         loss = self.settings.loss.build(context, **weights).to(self.device)
         if not self.enable_deep_supervision:
             return loss
-        weights = [0.5**i for i in range(len(self._get_deep_supervision_scales()))]
         # The coarsest output is not used, as in nnU-Net; uncompiled DDP insists on a gradient for every parameter.
-        weights[-1] = 1e-6 if self.is_ddp and not self._do_i_compile() else 0.0
-        return DeepSupervisionWrapper(loss, [w / sum(weights) for w in weights])
+        coarsest = 1e-6 if self.is_ddp and not self._do_i_compile() else 0.0
+        return deeply_supervised(loss, len(self._get_deep_supervision_scales()), coarsest)
 
     def on_train_start(self) -> None:
         if not self.was_initialized:

@@ -75,3 +75,11 @@ class Loss:
             return make_loss(self.name, context, **self.options, **options)
         except ValueError as error:
             raise InputError(f"loss {self.name}: {error}", "choose another loss or leave out the option") from error
+
+
+def deeply_supervised(loss: "nn.Module", n_outputs: int, coarsest: float) -> "nn.Module":
+    """The loss over all outputs, each of which weighs half as much as the next finer one, and the coarsest as given."""
+    from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
+
+    weights = [*(0.5**i for i in range(n_outputs - 1)), coarsest]
+    return DeepSupervisionWrapper(loss, [w / sum(weights) for w in weights])
