@@ -23,7 +23,7 @@ from nnunet_spine.errors import InputError
 from nnunet_spine.io.files import read_json, write_json, write_text
 from nnunet_spine.io.label_tables import kind_of_dataset
 from nnunet_spine.io.viewer_tables import write_sidecars
-from nnunet_spine.jobs import ALONE, Contents, Failure, Run, Workplace, contents_of_inputs
+from nnunet_spine.jobs import ALONE, Contents, Failure, Run, Workplace, contents_of_inputs, counted
 
 
 def _complain(line: str) -> None:
@@ -242,10 +242,12 @@ def _write(plan: Plan, run: Run, manner: Manner) -> int:
 def _wait_for_others(prepared: Prepared, target: Target, run: Run, manner: Manner) -> int:
     for line in problem_lines(prepared.failures):
         manner.complain(line)
-    left = f"{prepared.missing} cases of other parts" if prepared.missing else "a run that is still at work"
+    left = f"{counted(prepared.missing, 'case')} of other parts" if prepared.missing else "a run that is still at work"
     run.say(f"{'done' if run.shard.is_whole else run.shard}: {target.folder} waits for {left}")
     if prepared.failures and not manner.skip_bad:
-        raise InputError(f"{len(prepared.failures)} cases cannot be used", "fix them, or give all parts --skip-bad")
+        raise InputError(
+            f"{counted(len(prepared.failures), 'case')} cannot be used", "fix them, or give all parts --skip-bad"
+        )
     return 0
 
 

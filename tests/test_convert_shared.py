@@ -123,7 +123,7 @@ def test_parts_make_the_same_dataset_and_the_last_one_publishes_it(tmp_path, tre
     for part in (1, 0, 0):
         convert(tmp_path, "-num_parts", "3", "-part_id", str(part))
     assert "part 0 of 3: " in (out := capsys.readouterr().out)
-    assert "waits for 1 cases of other parts" in out
+    assert "waits for 1 case of other parts" in out
     assert [p.name for p in (tmp_path / "raw").iterdir()] == [".partial-Dataset710_VerSe"]
     convert(tmp_path, "-num_parts", "3", "-part_id", "2")
     assert digests(tmp_path / "raw") == digests(tmp_path / "whole")
@@ -133,7 +133,7 @@ def test_parts_make_the_same_dataset_and_the_last_one_publishes_it(tmp_path, tre
 
 def test_a_bad_case_of_one_part_stops_the_dataset_unless_it_is_left_out(tmp_path, tree, capsys):
     mask_of(tree, "b").write_bytes(b"no NIfTI")
-    with pytest.raises(InputError, match="1 cases cannot be used"):
+    with pytest.raises(InputError, match="1 case cannot be used"):
         convert(tmp_path, "-num_parts", "2", "-part_id", "1")
     with pytest.raises(InputError, match="1 of 3 cases cannot be used"):
         convert(tmp_path, "-num_parts", "2", "-part_id", "0")

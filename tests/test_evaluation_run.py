@@ -306,7 +306,7 @@ class TestParts:
         self.part(folders, 0, expect=1)
         captured = capsys.readouterr()
         assert "part 0 of 2 scored" in captured.out
-        assert "waits for 1 cases of other parts" in captured.out
+        assert "waits for 1 case of other parts" in captured.out
         assert "c: " in captured.err
         assert {p.name for p in (folders / "out").rglob("*") if p.is_file()} == {"a.json", "c.json"}
         self.part(folders, 0, expect=1)

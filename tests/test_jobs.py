@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from sessions import LINUX, none_left, session
 
 from nnunet_spine import jobs
 from nnunet_spine.errors import InputError, WriteError
@@ -333,30 +334,6 @@ def program(words, tmp_path):
         )
 
     return start
-
-
-def session(leader: int) -> list[int]:
-    """Living processes of a session."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, *rest = stat.read_text().rsplit(")", 1)[1].split()
-        except OSError:
-            continue
-        if int(rest[2]) == leader and state != "Z":
-            found.append(int(stat.parent.name))
-    return found
-
-
-def none_left(leader: int) -> bool:
-    for _ in range(100):
-        if not session(leader):
-            return True
-        time.sleep(0.05)
-    return False
-
-
-LINUX = pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="needs /proc")
 
 
 @LINUX

@@ -4,12 +4,20 @@ import argparse
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from nnunet_spine.errors import InputError
-
-if TYPE_CHECKING:
-    from nnunet_spine.jobs import Failure, Run
+from nnunet_spine.jobs import (
+    HERE,
+    Failure,
+    Run,
+    Shard,
+    counted,
+    processes,
+    progress_bar,
+    run_jobs,
+    say_beside_bar,
+)
 
 J = TypeVar("J")
 R = TypeVar("R")
@@ -40,7 +48,7 @@ def add_batch_options(parser: argparse.ArgumentParser, most: int = 8, *, parts: 
     parser.add_argument("-part_id", type=int, default=0, metavar="K", help="which of them, from 0 to N - 1")
 
 
-def run_of(args: argparse.Namespace, unit: str, say: Callable[[str], None] = print) -> "Run":
+def run_of(args: argparse.Namespace, unit: str, say: Callable[[str], None] = print) -> Run:
     """How the options say to run.
 
     Args:
@@ -50,7 +58,6 @@ def run_of(args: argparse.Namespace, unit: str, say: Callable[[str], None] = pri
     Raises:
         InputError: no such part.
     """
-    from nnunet_spine.jobs import Run, Shard, processes, progress_bar
 
     def progress(items: Iterable, total: int) -> Iterable:
         return progress_bar(items, total, unit=unit, what=args.command, quiet=args.quiet)
@@ -91,7 +98,7 @@ def run_batch(
     unit: str,
     remarks: Callable[[R], Iterable[str]] = lambda result: (),
     here: bool = False,
-) -> "Batch":
+) -> Batch:
     """Do each case of a batch, or of the part that the options name; print what fails and remarks as they come.
 
     Args:
@@ -105,8 +112,6 @@ def run_batch(
     Raises:
         WriteError: nothing can be written.
     """
-    from nnunet_spine.jobs import HERE, Failure, run_jobs, say_beside_bar
-
     run = run_of(args, unit)
     mine, results = run.shard.of(jobs), {}
     outcomes = run_jobs(mine, work, executor=HERE if here else run.executor, peak_bytes=peak_bytes_of)
@@ -125,11 +130,6 @@ def peak_bytes_of(job: object) -> float:
     return job.peak_bytes() if hasattr(job, "peak_bytes") else 0.0
 
 
-def counted(number: int, what: str) -> str:
-    """A number of things: "1 case", "3 cases"."""
-    return f"{number} {what}{'s' * (number != 1)}"
-
-
 def require_own_folder(output: str, **inputs: str) -> None:
     """Check that results are not put among the files they are made from.
 
@@ -145,10 +145,8 @@ def require_own_folder(output: str, **inputs: str) -> None:
             raise InputError(f"is the folder of {what}", "choose another folder with -o", output)
 
 
-def complain(args: argparse.Namespace, failures: "Iterable[Failure]") -> int:
+def complain(args: argparse.Namespace, failures: Iterable[Failure]) -> int:
     """Print failures on stderr, one line each, beside a bar where there is one; returns the exit code."""
-    from nnunet_spine.jobs import say_beside_bar
-
     code = 0
     for failure in failures:
         code = 1

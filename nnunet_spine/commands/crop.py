@@ -3,8 +3,9 @@
 import argparse
 from pathlib import Path
 
-from nnunet_spine.commands.batch import add_batch_options, counted, require_own_folder, run_batch
+from nnunet_spine.commands.batch import add_batch_options, require_own_folder, run_batch
 from nnunet_spine.errors import InputError
+from nnunet_spine.jobs import counted
 
 HELP = "cut crops around vertebrae for a model of single vertebrae"
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from nnunet_spine.commands.batch import add_batch_options, complain, run_of
 from nnunet_spine.errors import InputError
+from nnunet_spine.jobs import Failure, counted
 
 if TYPE_CHECKING:
     from nnunet_spine.evaluation import Evaluation
-    from nnunet_spine.jobs import Failure
 
 _CASES_SHOWN = 20
 HELP = "score predicted label maps against masks or centres: JSON, CSV, Markdown and LaTeX tables"
@@ -155,7 +155,7 @@ def run(args: argparse.Namespace) -> int:
         done.append(evaluate(prediction, request, args.output / name if name else args.output, run_, method=name))
     failures = [failure for evaluation in done for failure in _named(evaluation)]
     if missing := sum(len(evaluation.missing) for evaluation in done):
-        print(f"{run_.shard} scored; {args.output} waits for {missing} cases of other parts")
+        print(f"{run_.shard} scored; {args.output} waits for {counted(missing, 'case')} of other parts")
         return complain(args, failures)
     for evaluation in done:
         write_evaluation(evaluation, args.output / evaluation.method if evaluation.method else args.output)
@@ -169,7 +169,7 @@ def run(args: argparse.Namespace) -> int:
     return code
 
 
-def _named(evaluation: "Evaluation") -> "Iterator[Failure]":
+def _named(evaluation: "Evaluation") -> Iterator[Failure]:
     """Failures, each with the method's name where there are several."""
     for failure in evaluation.failures:
         yield replace(failure, case=f"{evaluation.method}: {failure.case}") if evaluation.method else failure

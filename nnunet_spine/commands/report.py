@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from nnunet_spine.commands.batch import add_batch_options, complain, run_of
+from nnunet_spine.jobs import counted
 
 HELP = "one self-contained HTML page for an evaluation: numbers, distributions, pictures, slices and surfaces"
 
@@ -43,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     report = build_report(args.evaluation, args.output or folder / "report.html", options, run_)
     code = complain(args, report.failures)
     if report.missing:
-        print(f"{run_.shard} drawn; {report.path} waits for {report.missing} cases of other parts")
+        print(f"{run_.shard} drawn; {report.path} waits for {counted(report.missing, 'case')} of other parts")
         return code
     if not args.quiet:
         for case, problems in report.problems.items():

@@ -5,8 +5,9 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from nnunet_spine.commands.batch import add_batch_options, counted, require_model, run_batch
+from nnunet_spine.commands.batch import add_batch_options, require_model, run_batch
 from nnunet_spine.errors import InputError
+from nnunet_spine.jobs import counted
 
 HELP = "choose the smoothing and threshold of `nnunet-spine fuse` on a validation fold"
 

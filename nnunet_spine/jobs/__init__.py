@@ -11,7 +11,7 @@ from nnunet_spine.jobs.executors import HERE, Executor, Here, Lost
 from nnunet_spine.jobs.memory import choose_workers, memory_bytes, usable_cores
 from nnunet_spine.jobs.outcome import Done, Failure, failure_of
 from nnunet_spine.jobs.processes import Processes, processes
-from nnunet_spine.jobs.progress import progress_bar, say_beside_bar
+from nnunet_spine.jobs.progress import counted, progress_bar, say_beside_bar
 from nnunet_spine.jobs.runner import ALONE, Job, Run, contents_of_inputs, joined, run_jobs
 from nnunet_spine.jobs.shards import WHOLE, Shard
 from nnunet_spine.jobs.store import Store
@@ -36,6 +36,7 @@ __all__ = [
     "choose_workers",
     "contents_of",
     "contents_of_inputs",
+    "counted",
     "failure_of",
     "joined",
     "memory_bytes",

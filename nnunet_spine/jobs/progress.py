@@ -1,4 +1,4 @@
-"""The progress bar of all commands."""
+"""The progress bar of all commands, and numbers of things."""
 
 import sys
 from collections.abc import Iterable
@@ -36,3 +36,8 @@ def say_beside_bar(line: str) -> None:
     from tqdm import tqdm
 
     tqdm.write(line, file=sys.stderr)
+
+
+def counted(number: int, what: str) -> str:
+    """A number of things: "1 case", "3 cases"."""
+    return f"{number} {what}{'s' * (number != 1)}"
