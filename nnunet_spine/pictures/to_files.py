@@ -63,7 +63,7 @@ def case_picture_from_files(
 
     Example:
         >>> import tempfile
-        >>> from nnunet_spine.io.files import write_nifti
+        >>> from nnunet_spine.io.nifti import write_nifti
         >>> labels = np.zeros((30, 30, 60), np.uint8)
         >>> labels[10:20, 10:20, 10:25], labels[10:20, 10:20, 30:45] = 21, 20
         >>> with tempfile.TemporaryDirectory() as folder:
