@@ -73,7 +73,7 @@ def sweep(tmp_path, argv, dataset, step):
         dataset=dataset,
         step=step,
     )
-    result = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=300)
+    result = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=900)
     assert result.returncode == 0, result.stderr[-3000:]
     return int(result.stdout.split()[-1])
 
