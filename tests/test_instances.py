@@ -23,7 +23,7 @@ SEEDS = {"whole": 3, "turned": 4, "thick sagittal slices": 5, "thick axial slice
 # mean Dice per bone that is reached at least; the right name of each voxel is not asked for
 DICE = {
     half_renamed: 0.88, posterior: 0.93, mixed: 0.85, named_twice: 0.97, shifted: 1.0, missing: 1.0, bridges: 0.97,
-    holes: 0.95, islands: 0.98,
+    holes: 0.92, islands: 0.98,
 }  # fmt: skip
 
 
