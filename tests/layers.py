@@ -24,7 +24,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "spine_map",
         "traversal",
     ),  # arrays and millimetres
-    ("meshes",),
+    ("meshes", "naming"),
     ("training",),
     ("planning",),
     ("trainers",),

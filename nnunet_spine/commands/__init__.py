@@ -13,6 +13,7 @@ COMMANDS = (
     "plan",
     "crop",
     "paste",
+    "relabel",
     "evaluate",
     "report",
     "spine-map",
