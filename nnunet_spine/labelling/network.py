@@ -22,28 +22,28 @@ FITTED = "vid.npz"
 
 @dataclass(frozen=True)
 class Prices:
-    """Prices of the chain that reads the network's scores, fitted on scans that the network did not see.
+    """Prices of the chain that reads the network's scores, chosen on scans that the network did not see.
 
     Attributes:
         temperature: the network's log scores are divided by it.
         temperature_of_positions: the same for scans with evidence on neither regions nor levels.
         missed: log score of a level passed over, negative.
         rejected, rejected_at_end: added to the network's log score of a detection being no vertebra.
-        t11, t13, l4, l6: positive log odds against spines of other counts.
+        t11, t13, l4, l6: log odds against spines of other counts; that of L6 offsets what the network takes for S1.
         spacing: weight of distances that do not fit the levels named, see `chain.Chain.spacing_weight`.
         levels: weight of the log of evidence per level.
     """
 
-    temperature: float = 1.0
-    temperature_of_positions: float = 2.0
+    temperature: float = 3.0
+    temperature_of_positions: float = 6.0
     missed: float = -5.0
     rejected: float = -4.0
     rejected_at_end: float = -8.0
     t11: float = 3.0
     t13: float = 5.0
     l4: float = 5.0
-    l6: float = 3.0
-    spacing: float = 1.0
+    l6: float = -1.0
+    spacing: float = 1.5
     levels: float = 1.0
 
 
