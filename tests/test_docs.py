@@ -100,8 +100,8 @@ def prepared(tmp_path_factory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("nnUNet_raw", str(folder / "raw"))
         draw = ["-n", "5", "--seed", "3", "--spacing", "4", "--view", "lumbar", "-np", "1", "--quiet"]
-        assert cli.main(["phantom", "-o", str(folder / "phantoms"), *draw]) == 0
-        assert cli.main(["convert", "verse", str(folder / "phantoms"), "-d", "710", "-np", "1", "--quiet"]) == 0
+        assert cli.main(["phantom", "-o", str(folder / "drawn-before"), *draw]) == 0
+        assert cli.main(["convert", "verse", str(folder / "drawn-before"), "-d", "710", "-np", "1", "--quiet"]) == 0
     dataset = folder / "raw" / "Dataset710_VerSe"
     for name, source in {"scans": "imagesTs", "references": "labelsTs", "predictions": "labelsTs"}.items():
         shutil.copytree(dataset / source, folder / name)
