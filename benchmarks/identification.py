@@ -20,7 +20,7 @@ import numpy as np
 
 from benchmarks.vid import Case, read_cases
 from nnunet_spine.labelling.anatomies import Rarity
-from nnunet_spine.labelling.calibrate import fit_prices
+from nnunet_spine.labelling.calibrate import fit_doubt
 from nnunet_spine.labelling.chain import Chain, Hypotheses
 from nnunet_spine.labelling.counting import count_from_boundary
 from nnunet_spine.labelling.detections import STATES
@@ -33,7 +33,7 @@ DRAWS = 2000
 COVERAGE = 0.8
 ROUNDS = 40  # variants of each scan to learn from
 MADE_UP = 400  # made-up spines in each round
-PRICED = 600  # scans that the prices are fitted on; more change nothing and take longer
+PRICED = 300  # scans that the doubt is fitted on
 BINS = np.array([0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 1.0])
 HIDDEN = {
     "all evidence": frozenset(),
@@ -225,10 +225,10 @@ class Fits:
 
 
 def prices_for(cases: Sequence[Case], fits: Fits, scores: Sequence[np.ndarray], among: np.ndarray) -> Prices:
-    """Prices fitted on some scans, by scores of networks that did not see them."""
+    """Prices with the doubt fitted on some scans, by scores of networks that did not see them."""
     drawn = np.random.default_rng(0).permutation(among)[:PRICED]
     states = [fits.examples[i].admissible for i in drawn]
-    return fit_prices([cases[i].scan for i in drawn], [scores[i] for i in drawn], states, Prices())
+    return fit_doubt([cases[i].scan for i in drawn], [scores[i] for i in drawn], states, Prices())
 
 
 def cross_validate(cases: Sequence[Case], fits: Fits) -> tuple[list[Prices], dict[str, list[np.ndarray]]]:

@@ -17,6 +17,7 @@ from nnunet_spine.labelling.chain import (
     log_total,
     only_readings,
     posterior,
+    tempered,
 )
 from nnunet_spine.labelling.counting import count_from_boundary
 from nnunet_spine.labelling.detections import N_STATES, STATES, Detection, Point, Scan, as_arrays
@@ -183,7 +184,7 @@ def chain_of_scores(
     )
     rarity = None if normal else Rarity(prices.t11, prices.t13, prices.l4, prices.l6)
     scales = BODY_SCALES * body_scale(scan, log_scores[:, :N_STATES]) if prices.spacing else None
-    return chain, anatomies(rarity, scales)
+    return tempered(chain, anatomies(rarity, scales), prices.doubt)
 
 
 def read_chain(scan: Scan, chain: Chain, hypotheses: Hypotheses) -> Labelling:

@@ -27,6 +27,7 @@ class Prices:
     Attributes:
         temperature: the network's log scores are divided by it.
         temperature_of_positions: the same for scans with evidence on neither regions nor levels.
+        doubt: temperature of all scores together: names stay, probabilities become honest.
         missed: log score of a level passed over, negative.
         rejected, rejected_at_end: added to the network's log score of a detection being no vertebra.
         t11, t13, l4, l6: log odds against spines of other counts; that of L6 offsets what the network takes for S1.
@@ -36,6 +37,7 @@ class Prices:
 
     temperature: float = 3.0
     temperature_of_positions: float = 6.0
+    doubt: float = 2.0
     missed: float = -5.0
     rejected: float = -4.0
     rejected_at_end: float = -8.0
