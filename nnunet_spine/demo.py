@@ -94,6 +94,7 @@ def steps(folder: Path, options: DemoOptions, device: str, processes: int) -> It
         options.cases // 5,
     )
     yield Step("labels", ["nnunet-spine", "labels", "-i", out])
+    yield Step("relabel", ["nnunet-spine", "relabel", "-i", out, "-o", str(folder / "relabelled"), *workers])
 
 
 def _model(options: DemoOptions) -> list[str]:
@@ -132,7 +133,7 @@ def run_demo(folder: Path, options: DemoOptions, *, device: str, processes: int,
     if not quiet:
         seconds = state["seconds"]
         print(f"\n{sum(seconds.values()) / 60:.1f} minutes: {', '.join(f'{k} {v:.0f} s' for k, v in seconds.items())}")
-        print(f"Scores: {folder / 'evaluation' / 'summary.md'}\nPictures: {folder / 'pictures'}")
+        print(f"Scores: {folder / 'evaluation'}\nPictures: {folder / 'pictures'}")
         print(
             f"To use the model:\n  {_exports(folder)}\n  nnUNetv2_predict -i IMAGES -o OUT {' '.join(_model(options))}"
         )
@@ -179,29 +180,42 @@ def run_step(step: Step, environment: dict[str, str], log: Path, quiet: bool) ->
 
 
 def score(folder: Path, quiet: bool = False) -> str:
-    """Score the predictions, write the folder `evaluation` and one picture per case; returns a short table.
+    """Score the predictions before and after relabelling, write one picture per case; returns a short table.
 
     Raises:
         InputError: a case cannot be scored.
     """
-    from nnunet_spine.evaluation import Request, case_table, comparable, evaluate, overview, write_evaluation
+    from nnunet_spine.evaluation import (
+        Request,
+        case_table,
+        comparable,
+        evaluate,
+        overview,
+        write_comparison,
+        write_evaluation,
+    )
     from nnunet_spine.pictures import case_picture_from_files
 
     raw = folder / "nnUNet_raw" / DATASET
     request = Request((raw / "labelsTs",), images=raw / "imagesTs")
     run = Run(progress=lambda items, total: progress_bar(items, total, unit="case", what="scores", quiet=quiet))
-    evaluation = evaluate(folder / "predictions", request, folder / "evaluation", run)
-    if evaluation.failures:
-        raise InputError(f"{len(evaluation.failures)} cases cannot be scored ({evaluation.failures[0]})")
-    write_evaluation(evaluation, folder / "evaluation")
-    for scored in progress_bar(evaluation.scores, unit="case", what="pictures", quiet=quiet):
+    evaluations = []
+    for method, masks in (("predicted", "predictions"), ("relabelled", "relabelled")):
+        place = folder / "evaluation" / method
+        evaluation = evaluate(folder / masks, request, place, run, method=method)
+        if evaluation.failures:
+            raise InputError(f"{len(evaluation.failures)} cases cannot be scored ({evaluation.failures[0]})")
+        write_evaluation(evaluation, place)
+        evaluations.append(evaluation)
+    write_comparison(evaluations, folder / "evaluation")
+    for scored in progress_bar(evaluations[-1].scores, unit="case", what="pictures", quiet=quiet):
         case_picture_from_files(
             raw / "imagesTs" / f"{scored.case}_0000.nii.gz",
-            folder / "predictions" / f"{scored.case}.nii.gz",
+            folder / "relabelled" / f"{scored.case}.nii.gz",
             folder / "pictures" / f"{scored.case}.png",
             reference_path=raw / "labelsTs" / f"{scored.case}.nii.gz",
         )
-    return f"{case_table(evaluation.scores)}\n\n{overview(comparable([evaluation])[0])}"
+    return f"{case_table(evaluations[-1].scores)}\n\n{overview(comparable(evaluations)[0])}"
 
 
 def _load_state(state_file: Path, options: DemoOptions) -> dict:

@@ -99,10 +99,17 @@ def test_the_whole_way_through_the_real_commands(tmp_path, capsys):
     short = ["-n", "5", "--epochs", "1", "--iterations", "2", "-device", "cpu", "-np", "1"]
     assert cli.main(["demo", "-o", str(folder), *short]) == 0
     out = capsys.readouterr().out
-    for part in ("$ nnunet-spine convert verse", "$ nnUNetv2_train 710 2d 0", "| case", "To use the model"):
+    for part in (
+        "$ nnunet-spine convert verse",
+        "$ nnUNetv2_train 710 2d 0",
+        "$ nnunet-spine relabel",
+        "| case",
+        "To use the model",
+    ):
         assert part in out
-    (case,) = read_json(folder / "evaluation" / "evaluation.json")["cases"]
+    for method in ("predicted", "relabelled"):
+        (case,) = read_json(folder / "evaluation" / method / "evaluation.json")["cases"]
     assert 0 <= case["binary_dice"] <= 1
     assert len(case["vertebrae"]) > 20
     assert (folder / "pictures" / f"{case['case']}.png").stat().st_size > 10_000
-    assert "| case" in Path(folder / "evaluation" / "summary.md").read_text()
+    assert "| case" in Path(folder / "evaluation" / method / "summary.md").read_text()
