@@ -4,17 +4,7 @@ import os
 from pathlib import Path, PurePath
 
 import pytest
-from verse_tree import (
-    AFFINE_RAS,
-    digests,
-    miccai,
-    run_convert,
-    save,
-    spine_ct,
-    spine_mask,
-    subject,
-    write_voxel_centroids,
-)
+import verse_tree as tree
 
 from nnunet_spine.dataset_conversion.case import Scan
 from nnunet_spine.dataset_conversion.manifest import read_manifest
@@ -130,12 +120,12 @@ def split_of_case(tmp_path):
 
 
 def convert(tmp_path, *options):
-    return run_convert("verse", tmp_path / "v", "-d", "710", "-o", tmp_path / "raw", *options)
+    return tree.run_convert("verse", tmp_path / "v", "-d", "710", "-o", tmp_path / "raw", *options)
 
 
 def test_a_folder_without_a_split_stops_the_run_until_the_user_says_it(tmp_path):
-    subject(tmp_path / "v" / "training", "a")
-    subject(tmp_path / "v" / "hold-out", "b")
+    tree.subject(tmp_path / "v" / "training", "a")
+    tree.subject(tmp_path / "v" / "hold-out", "b")
     with pytest.raises(InputError, match="--split hold-out=test"):
         convert(tmp_path)
     assert not (tmp_path / "raw").exists()
@@ -144,17 +134,17 @@ def test_a_folder_without_a_split_stops_the_run_until_the_user_says_it(tmp_path)
 
 
 def test_nothing_named_at_all_is_a_question_too(tmp_path):
-    subject(tmp_path / "data" / "verse", "a")  # pytest's own folder begins with "test_"
+    tree.subject(tmp_path / "data" / "verse", "a")  # pytest's own folder begins with "test_"
     argv = ("verse", tmp_path / "data" / "verse", "-d", "710", "-o", tmp_path / "raw")
     with pytest.raises(InputError, match="--split training for all"):
-        run_convert(*argv)
-    run_convert(*argv, "--split", "training")
+        tree.run_convert(*argv)
+    tree.run_convert(*argv, "--split", "training")
     assert split_of_case(tmp_path) == {"a": "training"}
 
 
 def test_links_in_a_circle_and_second_names_are_one_folder(tmp_path):
     for name in ("a", "b"):
-        subject(tmp_path / "v" / "training", name)
+        tree.subject(tmp_path / "v" / "training", name)
     (tmp_path / "v" / "loop").symlink_to(".")
     (tmp_path / "v" / "training" / "up").symlink_to("..")
     (tmp_path / "v" / "aaa").symlink_to("training")
@@ -168,7 +158,7 @@ def test_links_in_a_circle_and_second_names_are_one_folder(tmp_path):
 
 
 def test_folders_behind_links_are_read_under_the_name_of_the_link(tmp_path):
-    subject(tmp_path / "store" / "x1", "a")
+    tree.subject(tmp_path / "store" / "x1", "a")
     (tmp_path / "v").mkdir()
     (tmp_path / "v" / "test").symlink_to(tmp_path / "store" / "x1")
     (scan,) = find_scans([tmp_path / "v"]).scans
@@ -179,7 +169,7 @@ def test_folders_behind_links_are_read_under_the_name_of_the_link(tmp_path):
 
 @pytest.mark.parametrize("link", [os.symlink, os.link])
 def test_links_to_the_same_files_are_no_duplicates(tmp_path, link):
-    subject(tmp_path / "v" / "training", "a")
+    tree.subject(tmp_path / "v" / "training", "a")
     for path in [p for p in (tmp_path / "v").rglob("*") if p.is_file()]:
         other = tmp_path / "v" / "by_name" / path.relative_to(tmp_path / "v" / "training")
         other.parent.mkdir(parents=True, exist_ok=True)
@@ -192,8 +182,8 @@ def test_links_to_the_same_files_are_no_duplicates(tmp_path, link):
 
 
 def test_one_file_in_two_splits_is_a_question(tmp_path):
-    subject(tmp_path / "v" / "training", "a")
-    subject(tmp_path / "v" / "training", "b")
+    tree.subject(tmp_path / "v" / "training", "a")
+    tree.subject(tmp_path / "v" / "training", "b")
     for path in [p for p in (tmp_path / "v").rglob("*sub-a*") if p.is_file()]:
         other = tmp_path / "v" / "test" / path.relative_to(tmp_path / "v" / "training")
         other.parent.mkdir(parents=True, exist_ok=True)
@@ -214,7 +204,7 @@ def test_walk_ends_in_a_net_of_links(tmp_path):
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_folder_that_may_not_be_read_is_no_empty_one(tmp_path):
-    subject(tmp_path / "v" / "training", "a")
+    tree.subject(tmp_path / "v" / "training", "a")
     (tmp_path / "v" / "training" / "rawdata").chmod(0)
     try:
         with pytest.raises(InputError, match="not readable"):
@@ -225,10 +215,10 @@ def test_a_folder_that_may_not_be_read_is_no_empty_one(tmp_path):
 
 def test_names_that_nearly_fit_are_counted(tmp_path, capsys):
     root = tmp_path / "v" / "training"
-    subject(root, "a")
+    tree.subject(root, "a")
     for name in ("sub-b_ct (1).nii.gz", "sub-b_CT_resampled.nii", "b.nrrd"):
         (root / "rawdata" / "sub-a" / name).write_bytes(b"")
-    write_voxel_centroids(root / "derivatives" / "sub-b_seg-subreg_ctd.json", spine_mask(), AFFINE_RAS)
+    tree.write_voxel_centroids(root / "derivatives" / "sub-b_seg-subreg_ctd.json", tree.spine_mask(), tree.AFFINE_RAS)
     (root / "rawdata" / "sub-a" / "sub-a_ct.json").write_text("{}")
     (root / "preview.png").write_bytes(b"")
     convert(tmp_path)
@@ -237,7 +227,7 @@ def test_names_that_nearly_fit_are_counted(tmp_path, capsys):
 
 
 def test_only_names_that_nearly_fit(tmp_path):
-    save(tmp_path / "v" / "training" / "sub-b_ct (1).nii.gz", spine_ct(spine_mask()))
+    tree.save(tmp_path / "v" / "training" / "sub-b_ct (1).nii.gz", tree.spine_ct(tree.spine_mask()))
     with pytest.raises(InputError, match=r"no VerSe scan found; 1 files with other names, e.g. sub-b_ct \(1\).nii.gz"):
         find_scans([tmp_path / "v"])
 
@@ -246,20 +236,20 @@ def test_names_are_bytes(tmp_path, capsys):
     """A folder of a zip made on an old Windows: its name is Latin-1."""
     top = Path(os.fsdecode(os.fsencode(tmp_path) + b"/Wirbels\xe4ule"))
     try:
-        subject(top / "training", "a")
+        tree.subject(top / "training", "a")
     except OSError:
         pytest.skip("the file system refuses such names")
-    subject(top / "training", os.fsdecode(b"m\xfcller"))
+    tree.subject(top / "training", os.fsdecode(b"m\xfcller"))
     argv = ("verse", top, "-d", "710", "-o", tmp_path / "raw")
-    run_convert(*argv)
+    tree.run_convert(*argv)
     rows = read_manifest(tmp_path / "raw" / "Dataset710_VerSe" / "manifest.csv")
     assert [row["case"] for row in rows] == ["a", "m-ller"]
     assert Path(rows[0]["image"]).is_file()
     assert b"Wirbels\xe4ule" in (tmp_path / "raw" / "Dataset710_VerSe" / "manifest.csv").read_bytes()
     capsys.readouterr()
-    run_convert(*argv)
+    tree.run_convert(*argv)
     assert "complete, nothing to do" in capsys.readouterr().out
-    run_convert("verse", "-d", "711", "--labels", "spine", "--images-from", "710", "-o", tmp_path / "raw")
+    tree.run_convert("verse", "-d", "711", "--labels", "spine", "--images-from", "710", "-o", tmp_path / "raw")
     rows = read_manifest(tmp_path / "raw" / "Dataset711_VerSeSpine" / "manifest.csv")
     assert Path(rows[0]["image"]).is_file()
 
@@ -267,42 +257,42 @@ def test_names_are_bytes(tmp_path, capsys):
 def test_a_dry_run_needs_no_folder_for_datasets(tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("nnUNet_raw", raising=False)
     monkeypatch.chdir(tmp_path)
-    subject(tmp_path / "v" / "training", "a")
-    before = digests(tmp_path)
-    run_convert("verse", tmp_path / "v", "-d", "710", "--dry-run")
+    tree.subject(tmp_path / "v" / "training", "a")
+    before = tree.digests(tmp_path)
+    tree.run_convert("verse", tmp_path / "v", "-d", "710", "--dry-run")
     assert "would write $nnUNet_raw/Dataset710_VerSe" in capsys.readouterr().out
-    assert digests(tmp_path) == before
+    assert tree.digests(tmp_path) == before
     with pytest.raises(InputError, match="nnUNet_raw is not set"):
-        run_convert("verse", tmp_path / "v", "-d", "710")
+        tree.run_convert("verse", tmp_path / "v", "-d", "710")
 
 
 def test_unlisted_labels_go_below_a_limit_that_can_be_set(tmp_path, capsys):
-    mask = spine_mask((20, 21))
+    mask = tree.spine_mask((20, 21))
     mask[0:5, 15:20, 0:3] = 23  # 600 mm3
-    _, path = subject(tmp_path / "v" / "training", "a", mask=mask)
-    write_voxel_centroids(path.with_name("sub-a_seg-subreg_ctd.json"), spine_mask((20, 21)), AFFINE_RAS)
+    _, path = tree.subject(tmp_path / "v" / "training", "a", mask=mask)
+    tree.write_voxel_centroids(path.with_name("sub-a_seg-subreg_ctd.json"), tree.spine_mask((20, 21)), tree.AFFINE_RAS)
     convert(tmp_path)
     assert "L4 removed (600 mm3, not in the centroid file and below 2000 mm3)" in capsys.readouterr().out
-    run_convert("verse", tmp_path / "v", "-d", "711", "-o", tmp_path / "raw", "--min-unlisted", "500")
+    tree.run_convert("verse", tmp_path / "v", "-d", "711", "-o", tmp_path / "raw", "--min-unlisted", "500")
     assert "L4 has a label and no centroid" in capsys.readouterr().out
 
 
 def test_a_correction_without_effect_is_reported(tmp_path, capsys):
-    subject(tmp_path / "v" / "training", "a", labels=(20, 21))
-    subject(tmp_path / "v" / "training", "verse509", labels=(20, 21))
+    tree.subject(tmp_path / "v" / "training", "a", labels=(20, 21))
+    tree.subject(tmp_path / "v" / "training", "verse509", labels=(20, 21))
     (tmp_path / "list.csv").write_text("a,L1,T13\na,L6,L5\n")
     convert(tmp_path, "--corrections", tmp_path / "list.csv")
     out = capsys.readouterr().out
     assert "a: correction without effect, no such level: L6 to L5; levels corrected" in out
     # Of a list that names all levels below L1 at once nothing else can be expected.
-    run_convert("verse", tmp_path / "v", "-d", "711", "-o", tmp_path / "raw", "--corrections", "veridah")
+    tree.run_convert("verse", tmp_path / "v", "-d", "711", "-o", tmp_path / "raw", "--corrections", "veridah")
     assert "without effect" not in capsys.readouterr().out
 
 
 def test_the_same_scan_in_two_years_with_other_splits_is_a_question(tmp_path):
-    subject(tmp_path / "v" / "v19" / "dataset-verse19training", "verse020")
+    tree.subject(tmp_path / "v" / "v19" / "dataset-verse19training", "verse020")
     folder = tmp_path / "v" / "v20" / "03_test" / "verse020"
-    miccai(folder, "verse020.nii.gz", "verse020_seg.nii.gz", "verse020_iso-ctd.json")
+    tree.miccai(folder, "verse020.nii.gz", "verse020_seg.nii.gz", "verse020_iso-ctd.json")
     with pytest.raises(InputError, match="--split verse020=test"):
         convert(tmp_path)
     convert(tmp_path, "--split", "verse020=training")

@@ -19,11 +19,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what the values mean: nnunet, verse, totalsegmentator, a dataset.json, `instances` (numbers that are no "
         "names), or auto: as the files and what lies beside them say",
     )  # fmt: skip
-    parser.add_argument("--normal", action="store_true", help="only spines of 12 thoracic and 5 lumbar levels")
     parser.add_argument(
         "--sure", type=float, default=0.5, metavar="P",
         help="change a mask only if all its names are right with this probability",
     )  # fmt: skip
+    parser.add_argument("--normal", action="store_true", help="only spines of 12 thoracic and 5 lumbar levels")
     add_batch_options(parser)
     parser.epilog = (
         "Only names change, of whole bones; the outline stays. A mask that is right, or of which it is not sure, is "

@@ -80,15 +80,7 @@ def shape_of(path: str | Path) -> tuple[int, ...]:
     Raises:
         InputError: missing or damaged.
     """
-    import SimpleITK
-
-    reader = SimpleITK.ImageFileReader()
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError as error:
-        raise InputError("no readable header", "fetch it again", path) from error
-    return reader.GetSize()
+    return _header(path).GetSize()
 
 
 def data_files(path: str | Path) -> tuple[Path, ...]:
@@ -111,6 +103,11 @@ def read_fields(path: str | Path) -> dict[str, str]:
     Raises:
         InputError: missing or damaged.
     """
+    reader = _header(path)
+    return {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
+
+
+def _header(path: str | Path) -> "SimpleITK.ImageFileReader":
     import SimpleITK
 
     reader = SimpleITK.ImageFileReader()
@@ -119,7 +116,7 @@ def read_fields(path: str | Path) -> dict[str, str]:
         reader.ReadImageInformation()
     except RuntimeError as error:
         raise InputError("no readable header", "fetch it again", path) from error
-    return {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
+    return reader
 
 
 def affine_of(image: "SimpleITK.Image") -> np.ndarray:

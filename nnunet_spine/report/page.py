@@ -20,6 +20,7 @@ SCRIPTS = (
     "surface_view.js", "slice_view.js", "case.js", "main.js",
 )  # fmt: skip
 COMPARISON_SCRIPTS = ("dom.js", "metrics.js", "compare.js")
+SECTIONS, COMPARISON_SECTIONS = ("summary", "distributions"), ("overall", "levels")
 BLOB_OPEN, BLOB_CLOSE = '<script type="application/octet-stream+base64" data-blob="{name}">', "</script>\n"
 
 
@@ -44,13 +45,15 @@ def frame(title: str, software: str, data: Mapping[str, object], *, comparison: 
         "style": _joined(STYLES),
         "script": _joined(COMPARISON_SCRIPTS if comparison else SCRIPTS),
         "data": json_text(data),
+        "sections": "\n".join(map(_section, COMPARISON_SECTIONS if comparison else SECTIONS)),
+        "dialog": "" if comparison else '<dialog id="case" aria-labelledby="case-name"></dialog>\n',
     }
-    before, after = (
-        (_PAGE / ("comparison.html" if comparison else "template.html"))
-        .read_text(encoding="utf-8")
-        .split("@@blobs@@\n")
-    )
+    before, after = (_PAGE / "template.html").read_text(encoding="utf-8").split("@@blobs@@\n")
     return re.sub(r"@@(\w+)@@", lambda match: parts[match[1]], before), after
+
+
+def _section(name: str) -> str:
+    return f'<section id="{name}" aria-labelledby="{name}-heading"></section>'
 
 
 def _joined(names: tuple[str, ...]) -> str:

@@ -13,16 +13,6 @@ function drawHead() {
     el("p", {}, `${DATA.software}, from ${DATA.source}. Research software: not a medical device, not for clinical decisions.`));
 }
 
-function drawFailures() {
-  const section = document.getElementById("failures");
-  if (!DATA.failures.length) return;
-  section.hidden = false;
-  section.className = "callout";
-  section.append(
-    el("h2", { id: "failures-heading" }, `${plural(DATA.failures.length, "case")} could not be evaluated`),
-    el("ul", {}, DATA.failures.map((f) => el("li", {}, el("strong", {}, `${f.method}: ${f.case}`), ` ${f.message}`))));
-}
-
 // Fewer scans of one sign come about by chance too often (sign test: six of six, p = 0.03), whatever a bootstrap says.
 const FEWEST = 6;
 
@@ -210,7 +200,7 @@ function drawRules() {
 }
 
 drawHead();
-drawFailures();
+drawFailures(DATA.failures);
 drawOverall();
 drawLevels();
 drawCases();

@@ -67,3 +67,16 @@ async function inflatedBlob(name) {
   const stream = new Blob([bytesOf(await blobText(name))]).stream().pipeThrough(new DecompressionStream("gzip"));
   return new Response(stream).arrayBuffer();
 }
+
+// The cases that could not be evaluated, each with its method (of a comparison), reason and file where they are known.
+function drawFailures(failures) {
+  const section = document.getElementById("failures");
+  if (!failures.length) return;
+  section.hidden = false;
+  section.className = "callout";
+  const line = (f) => el("li", {}, el("strong", {}, f.method ? `${f.method}: ${f.case}` : f.case), ` ${f.message}`,
+    f.path ? el("code", {}, f.path) : null);
+  section.append(
+    el("h2", { id: "failures-heading" }, `${plural(failures.length, "case")} could not be evaluated`),
+    el("ul", {}, failures.map(line)));
+}

@@ -1,7 +1,7 @@
 // Draw the page: what a reader needs first comes first.
 
 drawHead();
-drawFailures();
+drawFailures(DATA.failures);
 drawSummary();
 drawCases();
 drawRules();

@@ -17,18 +17,6 @@ function licences() {
   return el("details", { toggle: open }, el("summary", {}, "Slices are drawn by NiiVue (BSD 2-Clause): licences"), text);
 }
 
-function drawFailures() {
-  const section = document.getElementById("failures");
-  if (!DATA.failures.length) return;
-  section.hidden = false;
-  section.className = "callout";
-  section.append(
-    el("h2", { id: "failures-heading" }, `${plural(DATA.failures.length, "case")} could not be evaluated`),
-    el("ul", {}, DATA.failures.map((failure) =>
-      el("li", {}, el("strong", {}, failure.case), ` ${failure.message}`, failure.path ? el("code", {}, failure.path) : null))),
-  );
-}
-
 function drawSummary() {
   const section = document.getElementById("summary");
   const { regions } = DATA.summary;
