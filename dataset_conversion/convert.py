@@ -37,11 +37,13 @@ class Manner:
     Attributes:
         dry_run: check and report, write nothing.
         skip_bad: leave bad cases out instead of stopping.
+        thorough: hold a finished dataset against the whole contents of its sources.
         complain: prints a line on bad cases.
     """
 
     dry_run: bool = False
     skip_bad: bool = False
+    thorough: bool = False
     complain: Callable[[str], None] = _complain
 
 
@@ -183,7 +185,7 @@ def build(plan: Plan, run: Run = ALONE, manner: Manner = Manner()) -> int:
     """
     if manner.dry_run and not run.shard.is_whole:
         raise InputError("--dry-run of a part", "check all cases at once, without -num_parts")
-    if (number := _finished(plan, run)) is not None:
+    if (number := _finished(plan, run, manner)) is not None:
         return number
     if manner.dry_run:
         checked = check_cases(plan.jobs, run)
@@ -205,10 +207,10 @@ def build(plan: Plan, run: Run = ALONE, manner: Manner = Manner()) -> int:
                 plan.target.raw.rmdir()
 
 
-def _finished(plan: Plan, run: Run) -> int | None:
+def _finished(plan: Plan, run: Run, manner: Manner) -> int | None:
     """Number of cases of the dataset if it is complete, after saying so."""
     target = plan.target
-    if not is_finished(target, plan.identity, plan.jobs):
+    if not is_finished(target, plan.identity, plan.jobs, thorough=manner.thorough):
         return None
     left_out = list(read_json(target.folder / RECEIPT).get("left_out", {}))
     were = f"{len(left_out)} case{'s were' if len(left_out) > 1 else ' was'} left out as bad: {', '.join(left_out)}"
@@ -220,7 +222,7 @@ def _write(plan: Plan, run: Run, manner: Manner) -> int:
     target = plan.target
     place = Workplace(target.staging, [plan.identity, digest(job.parameters() for job in plan.jobs)])
     with place.entered():
-        if (number := _finished(plan, run)) is not None:  # by a run that ended just now
+        if (number := _finished(plan, run, manner)) is not None:  # by a run that ended just now
             place.clear()
             return number
         prepared = prepare_cases(target, plan.jobs, run)

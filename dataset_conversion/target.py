@@ -100,12 +100,15 @@ def vertebrae_dataset(raw: str | Path, number: int) -> tuple[Path, dict]:
     return folder, receipt
 
 
-def is_finished(target: Target, identity: Mapping[str, object], jobs: Sequence[Job] = ()) -> bool:
+def is_finished(
+    target: Target, identity: Mapping[str, object], jobs: Sequence[Job] = (), *, thorough: bool = False
+) -> bool:
     """Whether exactly this dataset already lies there, complete and of the files as they are now.
 
     Args:
         identity: what defines the dataset: converter, choices, source files.
         jobs: of its cases, whose source files are compared with what they held.
+        thorough: read all of them, also where sizes and times say that nothing changed.
 
     Raises:
         InputError: something else lies there, files of it are missing, or source files have changed since.
@@ -116,7 +119,7 @@ def is_finished(target: Target, identity: Mapping[str, object], jobs: Sequence[J
     if not (target.folder / RECEIPT).is_file():
         raise InputError("exists and was not written by nnunet-spine convert", cure, target.folder)
     receipt = read_json(target.folder / RECEIPT)
-    if changed := _changed(receipt, jobs, (target.folder / RECEIPT).stat().st_mtime_ns):
+    if changed := _changed(receipt, jobs, (target.folder / RECEIPT).stat().st_mtime_ns, thorough):
         more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
         cure = "move the folder away and convert again, or choose another id with -d"
         raise InputError(f"was made before these changed: {', '.join(changed[:3])}{more}", cure, target.folder)
@@ -132,14 +135,14 @@ def is_finished(target: Target, identity: Mapping[str, object], jobs: Sequence[J
     return True
 
 
-def _changed(receipt: object, jobs: Sequence[Job], noted_ns: int) -> list[str]:
+def _changed(receipt: object, jobs: Sequence[Job], noted_ns: int, thorough: bool) -> list[str]:
     """Source files that hold something else than when the dataset was made, as far as its receipt says."""
     noted = receipt.get("contents", {}) if isinstance(receipt, dict) else {}
     changed = []
     for job in jobs:
         then = {name: Contents(**held) if held else None for name, held in noted.get(job.case, {}).items()}
         for name, path in job.inputs().items():
-            if name in then and not unchanged(path, then[name], noted_ns):
+            if name in then and not unchanged(path, then[name], noted_ns, thorough=thorough):
                 changed.append(f"{name} of {job.case} ({path})")
     return changed
 

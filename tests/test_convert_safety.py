@@ -247,3 +247,21 @@ def test_receipt_lists_exactly_the_files(tmp_path):
     dataset = tmp_path / "raw" / "Dataset710_VerSe"
     listed = json.loads((dataset / "conversion.json").read_text())["files"]
     assert listed == sorted(p.relative_to(dataset).as_posix() for p in dataset.rglob("*") if p.is_file())
+
+
+def test_verify_reads_sources_that_no_time_stamp_gives_away(tmp_path, monkeypatch):
+    import verse_tree as tree
+
+    from nnunet_spine.jobs import contents
+
+    tree.subject(tmp_path / "v" / "training", "a")
+    argv = ("verse", tmp_path / "v", "-d", "710", "-o", tmp_path / "raw")
+    tree.run_convert(*argv)
+    read = []
+    real = contents.contents_of
+    monkeypatch.setattr(contents, "contents_of", lambda path: read.append(path) or real(path))
+    monkeypatch.setattr(contents, "_CLOCK_NS", -(10**15))  # as long after the conversion
+    tree.run_convert(*argv)
+    assert not read
+    tree.run_convert(*argv, "--verify")
+    assert len(read) >= 2

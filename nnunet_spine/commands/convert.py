@@ -56,6 +56,10 @@ def main(converter: "Converter", argv: Sequence[str] | None = None) -> int:
 def _add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--raw", metavar="DIR", help="folder of raw datasets (default: variable nnUNet_raw)")
     parser.add_argument("--skip-bad", action="store_true", help="leave bad cases out and list them at the end")
+    parser.add_argument(
+        "--verify", action="store_true",
+        help="of a finished dataset, read every source again, also where sizes and times say that nothing changed",
+    )  # fmt: skip
     parser.add_argument("--dry-run", action="store_true", help="check, print the report, write nothing")
     add_batch_options(parser)
 
@@ -229,5 +233,5 @@ def run(args: argparse.Namespace) -> int:
         except BrokenPipeError:  # the conversion goes on when nobody reads its report
             drop_output()
 
-    build(args.plan(args), run_of(args, "scan", say), Manner(args.dry_run, args.skip_bad))
+    build(args.plan(args), run_of(args, "scan", say), Manner(args.dry_run, args.skip_bad, args.verify))
     return 0

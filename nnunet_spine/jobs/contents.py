@@ -42,7 +42,7 @@ def contents_of(path: str | os.PathLike) -> Contents | None:
     return Contents(stat.st_size, stat.st_mtime_ns, digest.hexdigest())
 
 
-def unchanged(path: str | os.PathLike, then: Contents | None, noted_ns: int) -> bool:
+def unchanged(path: str | os.PathLike, then: Contents | None, noted_ns: int, *, thorough: bool = False) -> bool:
     """Whether a file still has the contents noted of it, reading it only where size and times cannot tell.
 
     Args:
@@ -50,6 +50,7 @@ def unchanged(path: str | os.PathLike, then: Contents | None, noted_ns: int) -> 
         then: its contents, None where there was no such file.
         noted_ns: when they were noted (the time of the record's file). Whatever touched the file later, its times
             set back or not, shows in its status change time, and makes it be read.
+        thorough: read it in any case: a damaged disk changes no times.
     """
     try:
         stat = Path(path).stat()
@@ -58,7 +59,7 @@ def unchanged(path: str | os.PathLike, then: Contents | None, noted_ns: int) -> 
     if then is None or stat.st_size != then.size:
         return False
     touched_ns = max(stat.st_mtime_ns, stat.st_ctime_ns)
-    if stat.st_mtime_ns == then.mtime_ns and touched_ns + _CLOCK_NS < noted_ns:
+    if not thorough and stat.st_mtime_ns == then.mtime_ns and touched_ns + _CLOCK_NS < noted_ns:
         return True
     now = contents_of(path)
     return now is not None and now.sha256 == then.sha256
