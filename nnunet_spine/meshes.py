@@ -109,6 +109,29 @@ def deviation_meshes(
     return meshes
 
 
+def boundary_mesh(mask: np.ndarray, affine: np.ndarray, *, spacing_mm: float = SPACING_MM) -> Mesh:
+    """The surface of one mask, each vertex moved onto the mask's boundary, which takes the smoothing out.
+
+    Args:
+        mask: 3-D bool.
+        affine, spacing_mm: see `vertebra_meshes`.
+
+    Raises:
+        InputError: an empty mask.
+
+    Example:
+        >>> mask = np.zeros((30, 30, 30), bool)
+        >>> mask[8:22, 8:22, 8:22] = True
+        >>> boundary_mesh(mask, np.eye(4)).vertices_mm.min(0).round(2).tolist()
+        [7.5, 7.5, 7.5]
+    """
+    labels = mask.astype(np.uint8)
+    if not labels.any():
+        raise InputError("no voxel of the structure; expected some")
+    index, faces = _surfaces(labels, affine, spacing_mm)[1]
+    return _mesh(_boundaries(labels, geometry.spacing_mm(affine))[1].snap(index), faces, affine)
+
+
 def _covering(prediction: np.ndarray, reference: np.ndarray) -> dict[int, int]:
     """Predicted label -> the reference label that shares most voxels with it; without those that share none."""
     _, (predicted, true) = scores.label_voxels(prediction, reference)

@@ -25,6 +25,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "traversal",
     ),  # arrays and millimetres
     ("meshes", "naming"),
+    ("deviation",),
     ("training",),
     ("planning",),
     ("trainers",),
@@ -39,8 +40,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 # What may import torch, nnU-Net or what brings them. The commands do so when they run, not when they are imported.
 HEAVY = ("torch", "torchvision", "nnunetv2", "batchgeneratorsv2", "dynamic_network_architectures", "acvl_utils")
 LIGHT_PARTS = ("errors", "anatomy", "geometry", "centroids", "label_maps", "io", "jobs", "scores", "crops",
-               "meshes", "dataset_conversion", "evaluation", "phantom", "pictures", "plausibility", "report",
-               "trainers")  # fmt: skip
+               "meshes", "deviation", "dataset_conversion", "evaluation", "phantom", "pictures", "plausibility",
+               "report", "trainers")  # fmt: skip
 NETWORK_LIBRARIES = ("torch", "dynamic_network_architectures", "numpy")
 
 

@@ -15,6 +15,7 @@ COMMANDS = (
     "paste",
     "relabel",
     "evaluate",
+    "deviation",
     "report",
     "spine-map",
     "fuse",
