@@ -24,7 +24,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "spine_map",
         "traversal",
     ),  # arrays and millimetres
-    ("meshes", "naming"),
+    ("heights", "meshes", "naming"),
     ("deviation",),
     ("training",),
     ("planning",),
@@ -40,8 +40,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 # What may import torch, nnU-Net or what brings them. The commands do so when they run, not when they are imported.
 HEAVY = ("torch", "torchvision", "nnunetv2", "batchgeneratorsv2", "dynamic_network_architectures", "acvl_utils")
 LIGHT_PARTS = ("errors", "anatomy", "geometry", "centroids", "label_maps", "io", "jobs", "scores", "crops",
-               "meshes", "deviation", "dataset_conversion", "evaluation", "phantom", "pictures", "plausibility",
-               "report", "trainers")  # fmt: skip
+               "heights", "meshes", "deviation", "dataset_conversion", "evaluation", "phantom", "pictures",
+               "plausibility", "report", "trainers")  # fmt: skip
 NETWORK_LIBRARIES = ("torch", "dynamic_network_architectures", "numpy")
 
 

@@ -16,6 +16,7 @@ COMMANDS = (
     "relabel",
     "evaluate",
     "deviation",
+    "heights",
     "report",
     "spine-map",
     "fuse",

@@ -65,6 +65,8 @@ def run(args: argparse.Namespace) -> int:
     jobs = _jobs(pairs, args.frame, table.to_dict() if table else None)
     batch = run_batch(args, jobs, _Work(out, args.range_mm), unit="vertebra", remarks=lambda row: row.remarks)
     rows = list(batch.results.values())
+    if not rows:
+        return batch.code
     part = f"_part{args.part_id}" if args.num_parts > 1 else ""
     table_file = out / f"deviation{part}.csv"
     write_table(table_file, rows)
