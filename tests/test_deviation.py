@@ -2,6 +2,7 @@
 
 import csv
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,19 @@ def test_faces_that_look_inwards_are_turned(tmp_path):
     assert signed_distance_mm(CENTRE[None], surface.vertices, surface.faces) == pytest.approx([-12])
 
 
+def test_cavity_within_the_reference_is_not_outside_of_bone(tmp_path):
+    cavity = box(10)
+    cavity.invert()
+    for name, turned in (("right", False), ("inside-out", True)):
+        mesh = trimesh.util.concatenate([box(24), cavity])
+        if turned:
+            mesh.invert()
+        mesh.export(tmp_path / f"{name}.ply")
+        surface = read_surface(tmp_path / f"{name}.ply")
+        between = CENTRE + np.array([[7, 0, 0], [11, 0, 0], [13, 0, 0]])
+        assert signed_distance_mm(between, surface.vertices, surface.faces) == pytest.approx([-2, -1, 1])
+
+
 def test_open_surface_is_told(tmp_path):
     mesh = box(24)
     mesh.update_faces(np.arange(12) != 0)
@@ -202,3 +216,10 @@ def test_said_frame_in_which_the_surface_lies_elsewhere_is_refused(tmp_path, cap
 def _export(mesh, kind):
     content = mesh.export(file_type=kind)
     return content.encode() if isinstance(content, str) else content
+
+
+@pytest.mark.parametrize("missing", ["trimesh", "rtree", "networkx"])
+def test_what_is_not_installed_is_named_with_its_cure(tmp_path, monkeypatch, capsys, missing):
+    monkeypatch.setitem(sys.modules, missing, None)
+    assert main(["deviation", "-p", str(tmp_path), "-r", str(tmp_path), "-o", str(tmp_path / "o")]) == 2
+    assert f"{missing}, which is not installed. Run pip install 'nnunet-spine[surfaces]'" in capsys.readouterr().err

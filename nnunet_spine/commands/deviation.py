@@ -56,7 +56,9 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"--level {args.level}", "give one of C1 to C7, T1 to T13, L1 to L6")
     from nnunet_spine.evaluation.deviation import write_table
     from nnunet_spine.inference.relabel_files import masks_in, table_for
+    from nnunet_spine.io.surfaces import require_libraries
 
+    require_libraries()
     masks, out = masks_in(args.predictions), Path(args.output)
     surfaces = _surfaces_in(Path(args.references))
     require_own_folder(args.output, masks=str(masks[0].parent), surfaces=str(surfaces[0].parent))

@@ -88,7 +88,7 @@ def measure_deviation(case: DeviationCase) -> tuple[DeviationRow, Mesh]:
         remarks.append("the vertebra reaches the border of the volume, where its surface is a cut")
     found = surface_deviation(one, affine, to_ras(surface.vertices, frame), surface.faces)
     numbers = {f.name: round(getattr(found, f.name), 4) for f in fields(found) if f.name.endswith("_mm")}
-    level, n = case.level or "", len(found.mesh.vertices_mm)
+    level, n = case.level or (case.table or {}).get("levels", {}).get(value, ""), len(found.mesh.vertices_mm)
     row = DeviationRow(case.case, level, case.mask.name, case.surface.name, frame, n, **numbers, remarks=tuple(remarks))
     return row, found.mesh
 

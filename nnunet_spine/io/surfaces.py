@@ -33,6 +33,25 @@ class Surface:
     open_edges: int = 0
 
 
+def require_libraries() -> None:
+    """Check that what reads and measures surfaces is installed; it is an extra of the package.
+
+    Raises:
+        InputError: it is not.
+
+    Example:
+        >>> require_libraries()
+    """
+    try:
+        import networkx  # noqa: F401  trimesh needs it to find out where outside is
+        import rtree  # noqa: F401  and this to find the nearest triangle
+        import trimesh  # noqa: F401
+    except ImportError as error:
+        raise InputError(
+            f"surfaces need {error.name}, which is not installed", "run pip install 'nnunet-spine[surfaces]'"
+        ) from error
+
+
 def read_surface(path: str | Path) -> Surface:
     """Read a surface; the content says what kind of file it is, not the name.
 
@@ -51,14 +70,9 @@ def read_surface(path: str | Path) -> Surface:
         ...     len(read_surface(path).faces)
         12
     """
-    try:
-        import networkx  # noqa: F401  trimesh needs it to find out where outside is
-        import rtree  # noqa: F401  and this to find the nearest triangle
-        import trimesh
-    except ImportError as error:
-        raise InputError(
-            f"surfaces need {error.name}, which is not installed", "pip install 'nnunet-spine[surfaces]'", path
-        ) from error
+    require_libraries()
+    import trimesh
+
     path = Path(path)
     try:
         content = path.read_bytes()
@@ -82,7 +96,10 @@ def read_surface(path: str | Path) -> Surface:
     if not len(mesh.faces):
         raise InputError("only triangles without area", "export the surface again", path)
     mesh.remove_unreferenced_vertices()
-    mesh.fix_normals()
+    if not mesh.is_winding_consistent:
+        mesh.fix_normals()
+    elif _volume(mesh.triangles) < 0:  # of all shells together: those around cavities look inwards, and rightly
+        mesh.invert()
     _, count = np.unique(np.sort(mesh.edges, axis=1), axis=0, return_counts=True)
     return Surface(
         path,
@@ -91,6 +108,12 @@ def read_surface(path: str | Path) -> Surface:
         _declared(content, kind),
         int((count == 1).sum()),
     )
+
+
+def _volume(triangles: np.ndarray) -> float:
+    """Signed volume behind triangles (m, 3, 3), seen from their middle, so that holes matter little."""
+    a, b, c = np.moveaxis(triangles - triangles.mean((0, 1)), 1, 0)
+    return float(np.einsum("ij,ij->", a, np.cross(b, c)) / 6)
 
 
 def _is_stl(content: bytes) -> bool:
