@@ -21,7 +21,7 @@ def spine(names=LEVELS_SEEN, table="nnunet_id"):
     return labels
 
 
-def center_mm(name, names=LEVELS_SEEN):
+def centre_mm(name, names=LEVELS_SEEN):
     """Centroid of a cube, world RAS mm."""
     k = len(names) - 1 - list(names).index(name)
     return AFFINE[:3, :3] @ [3.5, 3.5, 2.5 + 6 * k] + AFFINE[:3, 3]

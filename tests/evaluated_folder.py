@@ -69,10 +69,10 @@ def evaluated_folder(root: Path) -> EvaluatedFolder:
             hu = (rng.normal(0, 40, truth.shape) + 500 * (truth > 0)).astype(np.int16)
             write_nifti(root / "images" / f"{case}_0000.nii.gz", hu, AFFINE)
     write_nifti(root / "references" / "forgotten.nii.gz", truth, AFFINE)
-    centers = {
+    centres = {
         name: to_world(AFFINE, np.argwhere(truth == BY_NAME[name].nnunet_id).mean(0)).tolist() for name in LEVELS
     }
-    vertebrae = [{"name": name, "mask_centroid_mm": xyz, "body_centre_mm": xyz} for name, xyz in centers.items()]
+    vertebrae = [{"name": name, "mask_centroid_mm": xyz, "body_centre_mm": xyz} for name, xyz in centres.items()]
     write_json(root / "references" / "points.json", {"frame": "RAS mm", "vertebrae": vertebrae})
     return EvaluatedFolder(root)
 

@@ -176,7 +176,7 @@ def test_landmarks_alone_are_a_reference_for_evaluation(tmp_path):
     _, dataset = convert(tmp_path, converter_of(scan, gives=frozenset({"image", "landmarks"})))
     save(tmp_path / "pred" / "a.nii.gz", spine_mask((20, 21)))
     argv = ["evaluate", "-p", tmp_path / "pred", "-g", dataset / "centroidsTs", "-o", tmp_path / "ev", "-np", "1"]
-    assert command([str(a) for a in (*argv, "--center", "body", "--quiet")]) == 0
+    assert command([str(a) for a in (*argv, "--centre", "body", "--quiet")]) == 0
     (case,) = read_json(tmp_path / "ev" / "evaluation.json")["cases"]
     assert case["n_reference"] == 2
 

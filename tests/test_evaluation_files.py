@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from cube_spine import AFFINE, LEVELS_SEEN, center_mm, spine, write
+from cube_spine import AFFINE, LEVELS_SEEN, centre_mm, spine, write
 
 from nnunet_spine import evaluation, geometry
 from nnunet_spine.anatomy import BY_NAME
@@ -237,7 +237,7 @@ class TestGrids:
         target = oblique(AFFINE, 3.0)
         out = evaluation.to_grid(LabelMap(spine(), AFFINE), spine().shape, target)
         index = np.argwhere(out.labels == BY_NAME["L1"].nnunet_id)
-        np.testing.assert_allclose(geometry.to_world(target, index).mean(0), center_mm("L1"), atol=2.5)
+        np.testing.assert_allclose(geometry.to_world(target, index).mean(0), centre_mm("L1"), atol=2.5)
         assert "check its header" in out.notes[0]  # same number of voxels elsewhere
 
     def test_part_outside_is_stated(self):
@@ -272,7 +272,7 @@ def verse_points(frame: str) -> list[dict]:
     """Centroids of `spine()` as VerSe's files write them, by hand: RAS, 8 x 8 x 26 voxels of 5 mm."""
     out = []
     for name in LEVELS_SEEN:
-        x, y, z = np.linalg.solve(AFFINE[:3, :3], center_mm(name) - AFFINE[:3, 3])
+        x, y, z = np.linalg.solve(AFFINE[:3, :3], centre_mm(name) - AFFINE[:3, 3])
         right, anterior, superior = 5 * x, 5 * (7 - y), 5 * (25 - z)  # mm from the left, anterior, superior face
         values = {
             "voxel": (x, y, z),
@@ -308,7 +308,7 @@ class TestPoints:
         found = points.by_kind[kind]
         assert found.keys() == {BY_NAME[n].nnunet_id for n in LEVELS_SEEN}
         for name in LEVELS_SEEN:
-            np.testing.assert_allclose(found[BY_NAME[name].nnunet_id], center_mm(name))
+            np.testing.assert_allclose(found[BY_NAME[name].nnunet_id], centre_mm(name))
 
     def test_points_that_fit_nowhere(self, tmp_path):
         path = tmp_path / "a_ctd.json"
@@ -326,7 +326,7 @@ class TestPoints:
 
     def check(self, points):
         for name in LEVELS_SEEN:
-            np.testing.assert_allclose(points.by_kind["body"][BY_NAME[name].nnunet_id], center_mm(name), atol=1e-6)
+            np.testing.assert_allclose(points.by_kind["body"][BY_NAME[name].nnunet_id], centre_mm(name), atol=1e-6)
 
     def test_voxels_belong_to_the_ct_whatever_the_grid_of_the_prediction(self, tmp_path):
         path = tmp_path / "a_ctd.json"
@@ -406,7 +406,7 @@ class TestPoiFiles:
             points = evaluation.points_beside_mask(path, MASK).by_kind["body"]
             assert len(points) == 4, form
             for name in LEVELS_SEEN:
-                np.testing.assert_allclose(points[BY_NAME[name].nnunet_id], center_mm(name), err_msg=form)
+                np.testing.assert_allclose(points[BY_NAME[name].nnunet_id], centre_mm(name), err_msg=form)
 
     def test_a_grid_that_the_file_states_must_be_the_image_s(self, tmp_path):
         path = tmp_path / "a.json"

@@ -11,7 +11,7 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK
-from cube_spine import AFFINE, DISTANCE_MM, LEVELS_SEEN, center_mm, spine, write
+from cube_spine import AFFINE, DISTANCE_MM, LEVELS_SEEN, centre_mm, spine, write
 from scipy import ndimage
 
 from nnunet_spine import cli, evaluation, geometry
@@ -66,7 +66,7 @@ class TestCommand:
         settings = record["settings"]
         assert (settings["identification_radius_mm"], settings["nsd_tolerance_mm"]) == (15, 2)
         assert (settings["miss_penalty_mm"], settings["bootstrap_draws"], settings["bootstrap_seed"]) == (100, 50, 3)
-        assert settings["center"] == "centroid of the whole vertebra mask"
+        assert settings["centre"] == "centroid of the whole vertebra mask"
         assert record["cases"][1]["localisation_error_penalised_mm"] == pytest.approx((3 * DISTANCE_MM + 100) / 4)
         assert record["summary"]["cases"] == 2
 
@@ -239,7 +239,7 @@ class TestKeptCases:
         assert scored == ["a", "b"]
         assert record["cases"][1]["localisation_error_penalised_mm"] == pytest.approx((3 * DISTANCE_MM + 5) / 4)
 
-    @pytest.mark.parametrize("options", [["--radius", 10], ["--grid", "1mm"], ["--center", "body"]])
+    @pytest.mark.parametrize("options", [["--radius", 10], ["--grid", "1mm"], ["--centre", "body"]])
     def test_other_settings_do(self, folders, scored, options):
         run(folders)
         run(folders, *options)
@@ -323,11 +323,11 @@ class TestParts:
         assert len(evaluation.load(folders / "out")["cases"]) == 2
 
 
-class TestCenters:
+class TestCentres:
     """References of centres only, or beside masks."""
 
     def own_file(self, path, shift_mm=0.0, names=LEVELS_SEEN):
-        points = {name: center_mm(name) for name in names}
+        points = {name: centre_mm(name) for name in names}
         entries = [
             {
                 "name": name,
@@ -362,11 +362,11 @@ class TestCenters:
         text = json.dumps([{"direction": ["R", "A", "S"]}, *points])
         (folders / "ref" / "a_ctd.json").write_text(text)
         notes = run(folders, "-c", folders / "ref")["cases"][0]["notes"]
-        assert any("body centres; --center body uses them" in note for note in notes)
+        assert any("body centres; --centre body uses them" in note for note in notes)
         (folders / "ref" / "a.nii.gz").unlink()
         (failure,) = run(folders, expect=1)["failures"]
-        assert "Use --center body" in failure["message"]
-        a = run(folders, "--center", "body")["cases"][0]
+        assert "Use --centre body" in failure["message"]
+        a = run(folders, "--centre", "body")["cases"][0]
         assert vertebra(a, "L1")["distance_mm"] == pytest.approx(0)
 
 
@@ -562,7 +562,7 @@ class TestOtherFiles:
         assert cli.main(["evaluate", *arguments]) == 0
         (case,) = evaluation.load(folders / "out")["cases"]
         assert (case["dice"], case["localisation_error_mm"]) == (1, pytest.approx(0))
-        assert vertebra(case, "L1")["reference_center_mm"] == pytest.approx(center_mm("L1"))
+        assert vertebra(case, "L1")["reference_centre_mm"] == pytest.approx(centre_mm("L1"))
 
     def test_segments_of_3d_slicer_are_called_by_their_names(self, folders):
         labels = renumbered(OWN_VALUES)

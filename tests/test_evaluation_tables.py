@@ -160,7 +160,7 @@ def test_csv_of_cases_and_vertebrae_parse_back(cases):
     surplus = rows[-1]
     assert (surplus["kind"], surplus["name"], surplus["found_as"]) == ("surplus", "L3", "L2")
     assert float(surplus["predicted_mm3"]) == pytest.approx(20**3)
-    z = float(surplus["predicted_center_mm_z"])
+    z = float(surplus["predicted_centre_mm_z"])
     assert z == pytest.approx(-300 + 5 * 2.5)
 
 
@@ -208,8 +208,8 @@ def test_nothing_scored():
 
 def test_reference_without_masks_has_no_overlap_columns_filled():
     from nnunet_spine.anatomy import BY_NAME
-    from nnunet_spine.scores import score_centers
+    from nnunet_spine.scores import score_centres
 
-    score = score_centers(spine(), AFFINE, {BY_NAME["L1"].nnunet_id: np.zeros(3)}, case="points")
+    score = score_centres(spine(), AFFINE, {BY_NAME["L1"].nnunet_id: np.zeros(3)}, case="points")
     (first, *_) = metric_tables([Method("", summarise_cohort([score]))], Settings(), "native")
     assert dict(zip(first.header, first.rows[0], strict=True))["Dice"] == "–"

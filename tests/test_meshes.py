@@ -9,11 +9,11 @@ from nnunet_spine.io import nifti
 L1, L2, L3 = (BY_NAME[name].nnunet_id for name in ("L1", "L2", "L3"))
 
 
-def ball(radius_mm, center_mm=(0, 0, 0), affine=None, shape=(60, 60, 60)):
+def ball(radius_mm, centre_mm=(0, 0, 0), affine=None, shape=(60, 60, 60)):
     """Voxels of a ball; by default on a 1 mm grid with its centre in the middle."""
     affine = centred(np.eye(3), shape) if affine is None else affine
     index = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), -1)
-    inside = np.linalg.norm(geometry.to_world(affine, index) - center_mm, axis=-1) <= radius_mm
+    inside = np.linalg.norm(geometry.to_world(affine, index) - centre_mm, axis=-1) <= radius_mm
     return np.where(inside, L2, 0).astype(np.uint8)
 
 

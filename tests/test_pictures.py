@@ -178,7 +178,7 @@ class TestMarks:
 
     def test_centre_too_far_off(self):
         prediction = cubes([None, None, "L1"])
-        score = scores.score_centers(prediction, np.eye(4), {BY_NAME["L1"].nnunet_id: (5.5, 5.5, 31.0)})
+        score = scores.score_centres(prediction, np.eye(4), {BY_NAME["L1"].nnunet_id: (5.5, 5.5, 31.0)})
         assert self.texts(score) == {"L1": "L1 26 mm"}
 
     def test_notes_stand_in_the_prediction_only(self):
@@ -295,7 +295,7 @@ class TestCase:
     @pytest.mark.parametrize("curved", [True, False])
     def test_curved_cut_keeps_a_scoliotic_spine_in_view(self, tmp_path, monkeypatch, curved):
         monkeypatch.setattr(pictures.figure, "level_names", lambda *_: [])  # names and centres have colours, too
-        monkeypatch.setattr(pictures.figure, "_center_marks", lambda *_: [])
+        monkeypatch.setattr(pictures.figure, "_centre_marks", lambda *_: [])
         image, labels = spine()
         pixels = picture(tmp_path, image, None, labels, AFFINE, curved=curved)
         height = pixels.shape[0] - pictures.layout([[(0, 0)]])[0][0]
@@ -307,10 +307,10 @@ class TestCase:
     def test_reference_of_centres_only(self, tmp_path):
         image, labels = spine()
         whole = scores.score_case(labels, labels, AFFINE)
-        centers = {BY_NAME[v.name].nnunet_id: v.reference_center_mm for v in whole.vertebrae}
-        score = scores.score_centers(labels, AFFINE, centers)
-        with_centers = picture(tmp_path, image, None, labels, AFFINE, score=score)
-        assert with_centers.shape != picture(tmp_path, image, None, labels, AFFINE).shape  # has the reference's panels
+        centres = {BY_NAME[v.name].nnunet_id: v.reference_centre_mm for v in whole.vertebrae}
+        score = scores.score_centres(labels, AFFINE, centres)
+        with_centres = picture(tmp_path, image, None, labels, AFFINE, score=score)
+        assert with_centres.shape != picture(tmp_path, image, None, labels, AFFINE).shape  # has the reference's panels
         picture(tmp_path, image, None, np.zeros_like(labels), AFFINE, score=score)
 
     def test_without_an_image(self, tmp_path):

@@ -62,7 +62,7 @@ def test_nothing_wrong(score, truth, points):
     for v in case.vertebrae:
         assert_perfect(v)
         assert v.reference_mm3 == v.predicted_mm3 == pytest.approx(size(truth, v.name) * VOXEL_MM3)
-        assert v.reference_center_mm == v.predicted_center_mm == pytest.approx(tuple(points[v.name]))
+        assert v.reference_centre_mm == v.predicted_centre_mm == pytest.approx(tuple(points[v.name]))
     assert case.all_labels_correct
     assert (case.shift, case.suspicion, case.surplus, case.missed, case.misnamed) == (None, 0.0, (), (), ())
 
@@ -134,7 +134,7 @@ def test_invent_one(score, truth, phantom):
     (extra,) = case.surplus
     assert (extra.name, extra.lies_on) == ("L4", None)
     assert extra.predicted_mm3 == pytest.approx(4 * 3 * 5 * VOXEL_MM3)
-    assert extra.predicted_center_mm == pytest.approx(tuple(to_world(phantom.affine, [1.5, 3, 12])))
+    assert extra.predicted_centre_mm == pytest.approx(tuple(to_world(phantom.affine, [1.5, 3, 12])))
     assert case["identification_rate"] == 1.0  # surplus is not penalised there
     assert not case.all_labels_correct
     assert case.suspicion == pytest.approx(0.5 + 0.4 * 1 / 7)

@@ -85,7 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-i (auto), or the prediction's grid",
     )  # fmt: skip
     parser.add_argument(
-        "--center", choices=("mask", "body"), default="mask",
+        "--centre", "--center", choices=("mask", "body"), default="mask",
         help="centre of a vertebra: centroid of its mask, or centre of its body (8-15 mm apart)",
     )  # fmt: skip
     parser.add_argument(
@@ -127,7 +127,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.references and not args.centroids:
         raise InputError("no reference", "give masks or centroid files with -g, or centroid files with -c")
     settings = Settings(
-        center=args.center,
+        centre=args.centre,
         identification_radius_mm=args.radius,
         nsd_tolerance_mm=args.nsd_tolerance,
         hd95=args.hd95,

@@ -16,7 +16,7 @@ from nnunet_spine.evaluation.grids import (
     read_grid,
     read_label_map,
     to_grid,
-    volume_center,
+    volume_centre,
 )
 from nnunet_spine.evaluation.pairing import CaseFiles
 from nnunet_spine.evaluation.points import Grid, points_beside_mask, points_beside_prediction
@@ -33,7 +33,7 @@ from nnunet_spine.scores import (
     VertebraScore,
     metrics,
     score_case,
-    score_centers,
+    score_centres,
 )
 
 FORMAT = 4
@@ -119,7 +119,7 @@ class CaseJob:
         if self.files.mask is None:
             return self._score_points(prediction)
         reference = read_label_map(self.files.mask, self.reference_labels, "reference", self.kind, self.accept)
-        given, notes = self._given_centers(reference)
+        given, notes = self._given_centres(reference)
         prediction = self._matched(prediction, reference)
         if self.grid == "1mm":
             shape, affine = isotropic_grid(reference.labels.shape, reference.affine, 1.0)
@@ -131,7 +131,7 @@ class CaseJob:
             reference.affine,
             case=self.case,
             settings=self.settings,
-            reference_centers_mm=given,
+            reference_centres_mm=given,
             kind=self.kind,
             notes=(*reference.notes, *prediction.notes, *notes, *_emptiness(prediction, reference)),
         )
@@ -141,18 +141,18 @@ class CaseJob:
         points = points_beside_prediction(
             self.files.points, prediction, self._image_grid(), trusted=self.points_grid == "prediction"
         )
-        centers = points.by_kind.get(self.settings.center)
-        if centers is None:
+        centres = points.by_kind.get(self.settings.centre)
+        if centres is None:
             (kind,) = points.by_kind
-            raise InputError(f"its points are of another kind than asked for ({_NAMES[kind]})", f"use --center {kind}",
+            raise InputError(f"its points are of another kind than asked for ({_NAMES[kind]})", f"use --centre {kind}",
                              self.files.points)  # fmt: skip
         notes = ["reference has centres only", *points.notes]
         if self.grid == "1mm":
             prediction = to_grid(prediction, *isotropic_grid(prediction.labels.shape, prediction.affine, 1.0))
-        return score_centers(
+        return score_centres(
             prediction.labels,
             prediction.affine,
-            centers,
+            centres,
             case=self.case,
             settings=self.settings,
             notes=(*prediction.notes, *notes, *_emptiness(prediction)),
@@ -170,25 +170,25 @@ class CaseJob:
         try:
             return match(prediction, reference, self.accept)
         except InputError as error:
-            own, wanted = (volume_center(m.labels.shape, m.affine) for m in (prediction, reference))
+            own, wanted = (volume_centre(m.labels.shape, m.affine) for m in (prediction, reference))
             where = f"volumes centred at {_point(own)} and {_point(wanted)} mm"
             raise InputError(f"{error.found} ({where})", error.cure, self.files.prediction) from None
 
-    def _given_centers(self, reference: LabelMap) -> tuple[dict[int, np.ndarray] | None, list[str]]:
+    def _given_centres(self, reference: LabelMap) -> tuple[dict[int, np.ndarray] | None, list[str]]:
         if self.files.points is None:
             return None, []
         points = points_beside_mask(self.files.points, reference, self._image_grid())
-        centers = points.by_kind.get(self.settings.center)
-        if centers is None:
+        centres = points.by_kind.get(self.settings.centre)
+        if centres is None:
             (kind,) = points.by_kind
-            return None, [f"centroid file not used: {_NAMES[kind]}; --center {kind} uses them"]
-        marked, seen = set(centers), present_values(reference.labels)
+            return None, [f"centroid file not used: {_NAMES[kind]}; --centre {kind} uses them"]
+        marked, seen = set(centres), present_values(reference.labels)
         notes = [
             f"reference {what}: {' '.join(sort_cranio_caudal(BY_NNUNET_ID[i].name for i in levels))}"
             for what, levels in (("centre without mask", marked - seen), ("mask without centre", seen - marked))
             if levels
         ]
-        return centers, [*points.notes, *notes]
+        return centres, [*points.notes, *notes]
 
 
 _NAMES = {"body": "body centres", "mask": "centroids of whole vertebrae"}
@@ -200,8 +200,8 @@ def _point(point_mm: np.ndarray) -> str:
 
 def _out_of_place(score: CaseScore) -> list[str]:
     """What is odd about the places of the levels; it changes no score, so it is noted and stops nothing."""
-    centers = {v.name: v.reference_center_mm for v in score.vertebrae}
-    return [f"reference: {flag}" for flag in flags_of(level_findings(centers))]
+    centres = {v.name: v.reference_centre_mm for v in score.vertebrae}
+    return [f"reference: {flag}" for flag in flags_of(level_findings(centres))]
 
 
 def _emptiness(prediction: LabelMap, reference: LabelMap | None = None) -> list[str]:
@@ -225,7 +225,7 @@ def score_from_dict(content: dict) -> CaseScore:
     Raises:
         KeyError, TypeError: not the content of a score.
     """
-    points = {"reference_center_mm", "predicted_center_mm"}
+    points = {"reference_centre_mm", "predicted_centre_mm"}
 
     def build(cls: type, entry: dict, values: Sequence[Metric] = ()) -> object:
         known = {f.name: entry[f.name] for f in fields(cls) if f.name != "values"}

@@ -18,7 +18,6 @@ from nnunet_spine.plausibility import Finding, header_findings, settle, shear_fi
 
 _REMARKABLE_LOSS = 0.001
 _ONE_GRID = 0.5  # overlap from which two label maps of one shape show the same scan
-_CLEARLY_MORE = 0.2
 _SAMPLE = 100_000  # voxels that decide which share of the labels lies outside
 
 
@@ -116,8 +115,8 @@ def match(prediction: LabelMap, reference: LabelMap, accept: Collection[str] = (
     """A prediction on the grid of its reference, as `to_grid` brings it there.
 
     Where both have the same shape and their headers place them apart, one header may have been lost on the way. The
-    labels tell: if they overlap voxel for voxel, and by the headers much less, they are taken voxel for voxel, with a
-    note that gives both overlaps. Where the volumes do not even touch, the user has to say so.
+    labels tell: if they overlap voxel for voxel, and by the headers less than by half, they are taken voxel for voxel,
+    with a note that gives both overlaps. Where the volumes do not even touch, the user has to say so.
 
     Args:
         accept: with "mask-grid", labels that overlap voxel for voxel count so although the volumes lie apart.
@@ -141,7 +140,7 @@ def match(prediction: LabelMap, reference: LabelMap, accept: Collection[str] = (
             raise InputError(f"{error.found}; {evidence}", cure) from None
         placed = None
     by_headers = _overlap(placed.labels, reference.labels) if placed else 0.0
-    if placed and (stored < _ONE_GRID or stored - by_headers < _CLEARLY_MORE):
+    if placed and (stored < _ONE_GRID or by_headers >= _ONE_GRID):
         return placed
     note = (
         f"headers place prediction and reference up to {distance:.3g} mm apart; their labels overlap by {stored:.2f} "
@@ -167,11 +166,11 @@ def isotropic_grid(shape: tuple[int, ...], affine: np.ndarray, spacing_mm: float
     new = tuple(int(n) for n in np.maximum(np.rint(shape * geometry.spacing_mm(affine) / spacing_mm), 1))
     out = np.array(affine, float)
     out[:3, :3] *= spacing_mm / geometry.spacing_mm(affine)
-    out[:3, 3] += volume_center(shape, affine) - volume_center(new, out)
+    out[:3, 3] += volume_centre(shape, affine) - volume_centre(new, out)
     return new, out
 
 
-def volume_center(shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
+def volume_centre(shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
     """Middle of a volume, world RAS mm (3,)."""
     return geometry.to_world(affine, (np.asarray(shape) - 1) / 2)
 

@@ -36,7 +36,7 @@ class ReferencePoints:
     """Centres of one case.
 
     Attributes:
-        by_kind: "mask" or "body" (see `scores.Settings.center`) -> nnU-Net id -> world RAS mm (3,).
+        by_kind: "mask" or "body" (see `scores.Settings.centre`) -> nnU-Net id -> world RAS mm (3,).
         frame: how the numbers of the file were understood: "world", "voxel", "verse19" or "verse20".
         notes: what a reader of the numbers must know.
     """

@@ -18,7 +18,7 @@ from nnunet_spine.io.nifti import read_nifti
 from nnunet_spine.jobs import Contents, Failure
 from nnunet_spine.plausibility import KEYS
 from nnunet_spine.scores import (
-    CENTER_DEFINITIONS,
+    CENTRE_DEFINITIONS,
     CaseScore,
     CohortSummary,
     Metric,
@@ -139,8 +139,8 @@ def settings_to_dict(evaluation: Evaluation, folder: Path) -> dict:
     prediction_labels, reference_labels = (_table_name(table.name, folder) for table in evaluation.tables)
     return {
         **asdict(settings),
-        "center": CENTER_DEFINITIONS[settings.center],
-        "center_kind": settings.center,
+        "centre": CENTRE_DEFINITIONS[settings.centre],
+        "centre_kind": settings.centre,
         "identification": IDENTIFICATION,
         "grid": evaluation.grid,
         "kind": evaluation.kind,

@@ -57,7 +57,7 @@ def to_latex(table: Table) -> str:
     lines = [" & ".join(map(latex_text, line)) + r" \\" for line in (table.header, *table.rows)]
     body = "\n".join(lines[1:])
     return (
-        "\\begin{table}\n\\centering\n"
+        "\\begin{table}\n\\centring\n"
         f"\\caption{{{latex_text(table.caption)}}}\n\\label{{tab:{table.key}}}\n"
         f"\\begin{{tabular}}{{{'l' * table.n_names}{'r' * (len(table.header) - table.n_names)}}}\n"
         f"\\toprule\n{lines[0]}\n\\midrule\n{body}\n\\bottomrule\n"

@@ -6,7 +6,7 @@ from nnunet_spine.anatomy import REGION_NAMES
 from nnunet_spine.evaluation.cells import EXACT_NOTE, EXACT_SIGN, mean_sd, summary_cell
 from nnunet_spine.evaluation.method import Method, size_text
 from nnunet_spine.evaluation.table import Table
-from nnunet_spine.scores import CENTER_DEFINITIONS, CohortSummary, GroupSummary, Settings, metrics
+from nnunet_spine.scores import CENTRE_DEFINITIONS, CohortSummary, GroupSummary, Settings, metrics
 
 REGION_TITLES = {"All": "all", **REGION_NAMES}
 COUNTS = ("missed", "misnamed", "surplus")
@@ -23,7 +23,7 @@ def metric_tables(methods: Sequence[Method], settings: Settings, grid: str) -> t
     where = "the reference's grid" if grid == "native" else "a 1 mm isotropic grid (nearest neighbour)"
     notes = {
         "segmentation": f"Mean ± SD over vertebrae on {where}.",
-        "identification": f"Mean ± SD over vertebrae, shares in %; centre: {CENTER_DEFINITIONS[settings.center]}.",
+        "identification": f"Mean ± SD over vertebrae, shares in %; centre: {CENTRE_DEFINITIONS[settings.centre]}.",
     }
     by_region = [
         _by_group(methods, topic, f"{title} by region. {size_text(methods)} {notes[topic]}", "region")

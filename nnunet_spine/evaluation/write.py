@@ -238,20 +238,20 @@ def cases_csv(scores: Sequence[CaseScore], settings: Settings) -> str:
 def vertebrae_csv(scores: Sequence[CaseScore]) -> str:
     """One line per reference vertebra, and one per surplus level (kind "surplus"; found_as: the level it lies on)."""
     keys = [m.key for m in metrics.vertebra_metrics()]
-    points = ("reference_center_mm", "predicted_center_mm")
+    points = ("reference_centre_mm", "predicted_centre_mm")
     header = ("case", "kind", "name", "reference_mm3", "predicted_mm3", *keys, "found_as", "missed", "misnamed",
               *(f"{p}_{axis}" for p in points for axis in "xyz"))  # fmt: skip
     rows = []
     for score in scores:
         for v in score.vertebrae:
-            centers = [x for p in points for x in (getattr(v, p) or (None,) * 3)]
+            centres = [x for p in points for x in (getattr(v, p) or (None,) * 3)]
             values = (v.values.get(key) for key in keys)
             rows.append((score.case, "reference", v.name, v.reference_mm3, v.predicted_mm3, *values, v.found_as,
-                         v.missed, v.misnamed, *centers))  # fmt: skip
+                         v.missed, v.misnamed, *centres))  # fmt: skip
         for s in score.surplus:
             nothing = (None,) * len(keys)
             rows.append((score.case, "surplus", s.name, None, s.predicted_mm3, *nothing, s.lies_on, None, None, None,
-                         None, None, *s.predicted_center_mm))  # fmt: skip
+                         None, None, *s.predicted_centre_mm))  # fmt: skip
     return to_csv(header, rows)
 
 

@@ -24,7 +24,7 @@ from nnunet_spine.pictures.cuts import (
 from nnunet_spine.pictures.marks import Spot, level_names
 from nnunet_spine.pictures.pixels import CT_WINDOW_HU, PROJECTION_WINDOW_HU, left_edges, overlay
 from nnunet_spine.pictures.projection import brightest, frontmost, slab
-from nnunet_spine.pictures.sheet import Center, Panel, draw
+from nnunet_spine.pictures.sheet import Centre, Panel, draw
 
 Points = Mapping[int, np.ndarray]
 
@@ -86,13 +86,13 @@ def case_figure(
     spacing = geometry.spacing_mm(ras_affine)
     stride = np.maximum(1, np.floor(WORKING_SPACING_MM / spacing)).astype(int)
     coarse = {name: array[tuple(slice(None, None, s) for s in stride)] for name, array in maps.items()}
-    centers = _centers(score, coarse, stride, ras_affine)
-    shown = [name for name in ("reference", "prediction") if name in maps or centers[name]] or ["image"]
+    centres = _centres(score, coarse, stride, ras_affine)
+    shown = [name for name in ("reference", "prediction") if name in maps or centres[name]] or ["image"]
 
     # the reference steers the cuts, or the prediction where the reference has no masks
     bodies = next((found for m in coarse.values() if (found := body_points(m, spacing * stride))), {})
-    bodies = {label: point * stride for label, point in bodies.items()} or centers["reference"]
-    box = _box(image.shape, list(coarse.values()), centers["reference"], spacing, stride)
+    bodies = {label: point * stride for label, point in bodies.items()} or centres["reference"]
+    box = _box(image.shape, list(coarse.values()), centres["reference"], spacing, stride)
     views = {"sagittal": SAGITTAL, "coronal": CORONAL, "projection": CORONAL}
     frame, stacked = _frame(box, spacing, len(shown), list(views.values()), height_px)
 
@@ -106,7 +106,7 @@ def case_figure(
             heading, window = f"{'curved ' if curved and len(bodies) > 1 else ''}{kind}", window_hu
         seen = {
             name: {label: frame.pixel(view, point) for label, point in points.items()}
-            for name, points in centers.items()
+            for name, points in centres.items()
         }
         column = []
         for name in shown:
@@ -116,7 +116,7 @@ def case_figure(
             missed_at = _spots(seen["reference"], pictures.get("reference"), rgb.shape)
             names = level_names(name, spots, score, missed_at)
             column.append(
-                Panel(view, f"{name}, {heading}", rgb, names, _center_marks(name, seen, rgb.shape, structure_kind))
+                Panel(view, f"{name}, {heading}", rgb, names, _centre_marks(name, seen, rgb.shape, structure_kind))
             )
         columns.append(column)
     rows = [list(row) for row in zip(*columns, strict=True)]
@@ -125,21 +125,21 @@ def case_figure(
     return draw(rows, frame.px_per_mm, title, score)
 
 
-def _centers(
+def _centres(
     score: scores.CaseScore | None, coarse: Mapping[str, np.ndarray], stride: np.ndarray, affine: np.ndarray
 ) -> dict[str, dict[int, np.ndarray]]:
     """For reference and prediction, label -> voxel index of its centre: the score's, or else the mask's centroid."""
     found: dict[str, dict[int, np.ndarray]] = {"reference": {}, "prediction": {}}
     for name, array in coarse.items():
         index, (values,) = scores.label_voxels(array)
-        found[name] = {label: center * stride for label, center in scores.centres(index, values).items()}
+        found[name] = {label: centre * stride for label, centre in scores.centres(index, values).items()}
     if score is not None:
         values = {s.name: s.value for s in structures(score.kind)}
         for vertebra in score.vertebrae:
             label = values[vertebra.name]
             for name, world_mm in (
-                ("reference", vertebra.reference_center_mm),
-                ("prediction", vertebra.predicted_center_mm),
+                ("reference", vertebra.reference_centre_mm),
+                ("prediction", vertebra.predicted_centre_mm),
             ):
                 if world_mm is not None:
                     found[name][label] = geometry.to_index(affine, np.array(world_mm))
@@ -147,13 +147,13 @@ def _centers(
 
 
 def _box(
-    shape: tuple[int, ...], coarse: list[np.ndarray], centers: Points, spacing: np.ndarray, stride: np.ndarray
+    shape: tuple[int, ...], coarse: list[np.ndarray], centres: Points, spacing: np.ndarray, stride: np.ndarray
 ) -> np.ndarray:
     """First and last voxel index to show along each axis, (2, 3)."""
     last = np.array(shape) - 1
     corners = [] if (found := extent(coarse, spacing * stride)) is None else [found * stride]
-    if centers:  # a reference of centres may go beyond what was predicted
-        points = np.array(list(centers.values()))
+    if centres:  # a reference of centres may go beyond what was predicted
+        points = np.array(list(centres.values()))
         corners.append(np.array([points.min(0), points.max(0)]) + MARGIN_MM / spacing)
     if not corners:
         return np.array([np.zeros(3), last])
@@ -199,25 +199,25 @@ def _project(
 
 
 def _spots(
-    centers: Mapping[int, tuple[float, float]], labels: np.ndarray | None, shape: tuple[int, ...]
+    centres: Mapping[int, tuple[float, float]], labels: np.ndarray | None, shape: tuple[int, ...]
 ) -> dict[int, Spot]:
     """Label -> where to write its name: beside its outline, or beside its centre where the panel does not show it."""
-    spots = {label: Spot(*point, labels is None) for label, point in centers.items() if _inside(point, shape)}
+    spots = {label: Spot(*point, labels is None) for label, point in centres.items() if _inside(point, shape)}
     if labels is not None:
         spots |= {label: Spot(*edge) for label, edge in left_edges(labels).items()}
     return spots
 
 
-def _center_marks(
+def _centre_marks(
     shown: str, seen: Mapping[str, Mapping[int, tuple[float, float]]], shape: tuple[int, ...], kind: str
-) -> list[Center]:
+) -> list[Centre]:
     """The centres to draw in a panel: the prediction's panels show both."""
     marks, colors = [], {s.value: "#{:02x}{:02x}{:02x}".format(*s.color) for s in structures(kind)}
     for label in seen["reference"].keys() | seen["prediction"].keys():
         points = {name: seen[name].get(label) for name in ("reference", "prediction") if shown in (name, "prediction")}
         inside = {name: point for name, point in points.items() if point is not None and _inside(point, shape)}
         if inside:
-            marks.append(Center(inside.get("reference"), inside.get("prediction"), colors[label]))
+            marks.append(Centre(inside.get("reference"), inside.get("prediction"), colors[label]))
     return marks
 
 

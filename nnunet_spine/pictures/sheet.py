@@ -22,7 +22,7 @@ DPI = 100
 
 
 @dataclass(frozen=True)
-class Center:
+class Centre:
     """A vertebra's centres in a panel as (row, column): in the reference, in the prediction, or both."""
 
     reference: tuple[float, float] | None
@@ -38,7 +38,7 @@ class Panel:
     heading: str
     rgb: np.ndarray
     names: list[Name]
-    centers: list[Center] = field(default_factory=list)
+    centres: list[Centre] = field(default_factory=list)
 
 
 def layout(rows: Sequence[Sequence[tuple[int, int]]]) -> tuple[tuple[int, int], list[list[tuple[int, int]]]]:
@@ -100,8 +100,8 @@ def draw(rows: list[list[Panel]], px_per_mm: float, title: str, score: scores.Ca
             write(left + EDGE_PX, top + h - 16, panel.view.left)
             write(left + w - EDGE_PX, top + h - 16, panel.view.right, ha="right")
             _scale_bar(panel, top, left, px_per_mm, pixels, write)
-            for center in panel.centers:
-                _draw_center(center, top, left, mark)
+            for centre in panel.centres:
+                _draw_centre(centre, top, left, mark)
             _write_names(panel, top, left, write, measure)
     _write_legend([panel for row in rows for panel in row], height, write, mark, measure)
     figure.figimage(pixels, 0, 0, origin="upper")
@@ -117,8 +117,8 @@ def _scale_bar(panel: Panel, top: int, left: int, px_per_mm: float, pixels: np.n
     write(start + bar / 2, top + h - 16, f"{bar_mm} mm", ha="center")
 
 
-def _draw_center(center: Center, top: int, left: int, mark) -> None:
-    for point, style in ((center.reference, _cross()), (center.prediction, _dot(center.color))):
+def _draw_centre(centre: Centre, top: int, left: int, mark) -> None:
+    for point, style in ((centre.reference, _cross()), (centre.prediction, _dot(centre.color))):
         if point is not None:
             mark(left + point[1] + 0.5, top + point[0] + 0.5, **style)
 
@@ -141,10 +141,10 @@ def _write_names(panel: Panel, top: int, left: int, write, measure) -> None:
 
 def _write_legend(panels: list[Panel], height: int, write, mark, measure) -> None:
     x, y = EDGE_PX, height - FOOTER_PX / 2
-    centers = [center for panel in panels for center in panel.centers]
+    centres = [centre for panel in panels for centre in panel.centres]
     for word, style, there in (
-        ("reference centre", _cross(), any(c.reference for c in centers)),
-        ("predicted centre", _dot(GREY), any(c.prediction for c in centers)),
+        ("reference centre", _cross(), any(c.reference for c in centres)),
+        ("predicted centre", _dot(GREY), any(c.prediction for c in centres)),
     ):
         if there:
             mark(x + 5, y, **style)

@@ -17,8 +17,8 @@ from nnunet_spine.report.views import ViewJob, Views, make_views, view_store
 
 TITLE = "Vertebrae in CT: evaluation"
 _VERTEBRA_FIELDS = (
-    "name", "reference_mm3", "predicted_mm3", "missed", "misnamed", "found_as", "reference_center_mm",
-    "predicted_center_mm",
+    "name", "reference_mm3", "predicted_mm3", "missed", "misnamed", "found_as", "reference_centre_mm",
+    "predicted_centre_mm",
 )  # fmt: skip
 _CASE_FIELDS = ("case", "n_reference", "shift", "suspicion", "missed", "surplus", "notes")
 _FILES = {"CT": "image", "reference": "reference_mask", "centres": "reference_centroids", "prediction": "prediction"}

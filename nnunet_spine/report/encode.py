@@ -136,13 +136,13 @@ def meshes_bytes(maps: Mapping[str, Mapping[str, Mesh]]) -> bytes:
     """
     listed = [(name, level, mesh) for name, meshes in maps.items() for level, mesh in meshes.items()]
     points = [mesh.vertices_mm for _, _, mesh in listed]
-    center = np.concatenate([p.mean(0)[None] for p in points]).mean(0) if points else np.zeros(3)
+    centre = np.concatenate([p.mean(0)[None] for p in points]).mean(0) if points else np.zeros(3)
     numbers, heads = [np.zeros(0)], []
     for name, level, mesh in listed:
         compared = mesh.deviation_mm is not None
         sizes = {"vertices": len(mesh.vertices_mm), "faces": len(mesh.faces)}
         heads.append({"map": name, "level": level, **sizes, "deviation": compared})
-        numbers += [((mesh.vertices_mm - center) / MESH_STEP_MM).T.ravel(), mesh.faces.ravel()]
+        numbers += [((mesh.vertices_mm - centre) / MESH_STEP_MM).T.ravel(), mesh.faces.ravel()]
         if compared:
             numbers.append(mesh.deviation_mm / MESH_STEP_MM)
     values = np.rint(np.concatenate(numbers)).astype("<i4")

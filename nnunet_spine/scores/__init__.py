@@ -9,19 +9,19 @@ from nnunet_spine.label_maps import N_IDS, as_label_ids, centres, label_voxels
 from nnunet_spine.scores import metrics
 from nnunet_spine.scores.case import CaseScore
 from nnunet_spine.scores.cohort import CohortSummary, GroupSummary, summarise_cohort
-from nnunet_spine.scores.compare import score_case, score_centers
+from nnunet_spine.scores.compare import score_case, score_centres
 from nnunet_spine.scores.identification import identified_levels
 from nnunet_spine.scores.metrics import Metric, find_metric
 from nnunet_spine.scores.pairs import ScanPair, VertebraPair
-from nnunet_spine.scores.settings import CENTER_DEFINITIONS, HD95_RULES, Settings
+from nnunet_spine.scores.settings import CENTRE_DEFINITIONS, HD95_RULES, Settings
 from nnunet_spine.scores.shift import level_shift
 from nnunet_spine.scores.summary import Rate, Summary, summarise
 from nnunet_spine.scores.surfaces import SurfaceDistances, surface, surface_distances
 from nnunet_spine.scores.vertebra import SurplusVertebra, VertebraScore
 
 __all__ = [
-    "CENTER_DEFINITIONS", "HD95_RULES", "N_IDS", "CaseScore", "CohortSummary", "GroupSummary", "Metric", "Rate",
+    "CENTRE_DEFINITIONS", "HD95_RULES", "N_IDS", "CaseScore", "CohortSummary", "GroupSummary", "Metric", "Rate",
     "ScanPair", "Settings", "Summary", "SurfaceDistances", "SurplusVertebra", "VertebraPair", "VertebraScore",
     "as_label_ids", "centres", "find_metric", "identified_levels", "label_voxels", "level_shift", "metrics",
-    "score_case", "score_centers", "summarise", "summarise_cohort", "surface", "surface_distances",
+    "score_case", "score_centres", "summarise", "summarise_cohort", "surface", "surface_distances",
 ]  # fmt: skip

@@ -28,7 +28,7 @@ def score_case(
     *,
     case: str = "",
     settings: Settings = Settings(),  # noqa: B008
-    reference_centers_mm: Mapping[int, Sequence[float]] | None = None,
+    reference_centres_mm: Mapping[int, Sequence[float]] | None = None,
     kind: str = "vertebrae",
     notes: Sequence[str] = (),
 ) -> CaseScore:
@@ -39,8 +39,8 @@ def score_case(
         affine: voxel index -> RAS mm, 4x4.
         case: name for the report.
         settings: see `Settings`.
-        reference_centers_mm: nnU-Net id -> world RAS (3,), where an annotation gives them; they take the place of the
-            reference masks' own and must be of the kind that `settings.center` says. Levels that have no mask in the
+        reference_centres_mm: nnU-Net id -> world RAS (3,), where an annotation gives them; they take the place of the
+            reference masks' own and must be of the kind that `settings.centre` says. Levels that have no mask in the
             reference are scored by their centres only.
         kind: what the values mean, of `anatomy.KINDS`. Metrics that need centres exist for vertebrae only.
         notes: carried over.
@@ -61,10 +61,10 @@ def score_case(
     (pred, ref), affine = labelled_part(as_label_ids(prediction), as_label_ids(reference), affine=affine)
     index, (pred_at, ref_at) = label_voxels(pred, ref)
     overlap = np.bincount(ref_at.astype(np.intp) * N_IDS + pred_at, minlength=N_IDS**2).reshape(N_IDS, N_IDS)
-    center = settings.center if kind == "vertebrae" else "mask"
-    pred_mm = _centers(pred, affine, index, pred_at, center)
-    given = _points(reference_centers_mm or {})
-    ref_mm = _centers(ref, affine, index, ref_at, center) | given
+    centre = settings.centre if kind == "vertebrae" else "mask"
+    pred_mm = _centres(pred, affine, index, pred_at, centre)
+    given = _points(reference_centres_mm or {})
+    ref_mm = _centres(ref, affine, index, ref_at, centre) | given
     distances = label_surface_distances(pred.shape, index, pred_at, ref_at, affine[:3, :3])
     radius_mm = settings.identification_radius_mm
     found_as = {
@@ -76,10 +76,10 @@ def score_case(
     return _assemble(match, case, settings, notes)
 
 
-def score_centers(
+def score_centres(
     prediction: np.ndarray,
     affine: np.ndarray,
-    reference_centers_mm: Mapping[int, Sequence[float]],
+    reference_centres_mm: Mapping[int, Sequence[float]],
     *,
     case: str = "",
     settings: Settings = Settings(),  # noqa: B008
@@ -90,7 +90,7 @@ def score_centers(
     Args:
         prediction: nnU-Net ids.
         affine: voxel index -> RAS mm, 4x4.
-        reference_centers_mm: nnU-Net id -> world RAS (3,), of the kind that `settings.center` says.
+        reference_centres_mm: nnU-Net id -> world RAS (3,), of the kind that `settings.centre` says.
         case, settings, notes: as in `score_case`.
 
     Raises:
@@ -99,7 +99,7 @@ def score_centers(
     Example:
         >>> prediction = np.zeros((20, 20, 20), np.uint8)
         >>> prediction[5:16, 5:16, 5:16] = 20
-        >>> score = score_centers(prediction, np.eye(4), {20: (10.0, 10.0, 13.0)})
+        >>> score = score_centres(prediction, np.eye(4), {20: (10.0, 10.0, 13.0)})
         >>> score.vertebrae[0]["distance_mm"]
         3.0
     """
@@ -107,8 +107,8 @@ def score_centers(
     index, (pred_at,) = label_voxels(pred)
     overlap = np.zeros((N_IDS, N_IDS), np.int64)
     overlap[0] = np.bincount(pred_at, minlength=N_IDS)
-    pred_mm = _centers(pred, affine, index, pred_at, settings.center)
-    ref_mm = _points(reference_centers_mm)
+    pred_mm = _centres(pred, affine, index, pred_at, settings.centre)
+    ref_mm = _points(reference_centres_mm)
     radius_mm = settings.identification_radius_mm
     found_as = {i: _nearest(point, pred_mm, radius_mm) for i, point in ref_mm.items()}
     lies_on = {i: _nearest(point, ref_mm, radius_mm) for i, point in pred_mm.items()}
@@ -144,9 +144,9 @@ class _Match:
 
 
 def _assemble(match: _Match, case: str, settings: Settings, notes: Sequence[str]) -> CaseScore:
-    centers, radius_mm = (match.ref_mm, match.pred_mm), settings.identification_radius_mm
-    identified = identified_levels(*centers, radius_mm=radius_mm)
-    identified_glocker = identified_levels(*centers, nearest_among="reference", radius_mm=radius_mm)
+    centres, radius_mm = (match.ref_mm, match.pred_mm), settings.identification_radius_mm
+    identified = identified_levels(*centres, radius_mm=radius_mm)
+    identified_glocker = identified_levels(*centres, nearest_among="reference", radius_mm=radius_mm)
     vertebrae = tuple(
         _vertebra(match, level, (level.value in identified, level.value in identified_glocker), settings)
         for level in structures(match.kind)
@@ -188,8 +188,8 @@ def _vertebra(match: _Match, level: Structure, identified: tuple[bool, bool], se
         reference_mm3=n_ref * voxel_mm3 if n_ref else None,
         predicted_mm3=n_pred * voxel_mm3,
         found_as=match.name(match.found_as[i]),
-        reference_center_mm=_plain(match.ref_mm[i]),
-        predicted_center_mm=None if predicted_mm is None else _plain(predicted_mm),
+        reference_centre_mm=_plain(match.ref_mm[i]),
+        predicted_centre_mm=None if predicted_mm is None else _plain(predicted_mm),
         values={m.key: _value(m, pair, given[m.needs]) for m in vertebra_metrics()},
     )
 
@@ -207,13 +207,13 @@ def _surplus(match: _Match, level: Structure) -> SurplusVertebra:
     return SurplusVertebra(
         name=level.name,
         predicted_mm3=_volume_mm3(match, match.overlap[:, i]),
-        predicted_center_mm=_plain(match.pred_mm[i]),
+        predicted_centre_mm=_plain(match.pred_mm[i]),
         lies_on=match.name(match.lies_on[i]),
     )
 
 
-def _centers(labels: np.ndarray, affine: np.ndarray, index: np.ndarray, values: np.ndarray, center: str) -> Points:
-    if center == "body":
+def _centres(labels: np.ndarray, affine: np.ndarray, index: np.ndarray, values: np.ndarray, centre: str) -> Points:
+    if centre == "body":
         return _points({i: c.body_mm for i, c in centroids.measure(labels, affine, label_boxes(labels)).items()})
     return {i: geometry.to_world(affine, c) for i, c in centres(index, values).items()}
 

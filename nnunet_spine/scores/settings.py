@@ -6,15 +6,15 @@ from nnunet_spine.errors import InputError
 from nnunet_spine.scores.identification import IDENTIFICATION_RADIUS_MM
 
 HD95_RULES = ("pooled", "max-directed")
-CENTER_DEFINITIONS = {"mask": "centroid of the whole vertebra mask", "body": "centre of the vertebral body"}
+CENTRE_DEFINITIONS = {"mask": "centroid of the whole vertebra mask", "body": "centre of the vertebral body"}
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Choices of `score_case`, `score_centers` and `summarise_cohort`.
+    """Choices of `score_case`, `score_centres` and `summarise_cohort`.
 
     Attributes:
-        center: point of a mask, in prediction and reference alike: "mask" (its centroid) or "body"
+        centre: point of a mask, in prediction and reference alike: "mask" (its centroid) or "body"
             (`centroids.body_centre`). The two differ by 8-15 mm: take "body" where given reference centres are body
             centres, as those of VerSe's subject-based files and of Glocker's scans.
         identification_radius_mm: largest distance of an identified vertebra; exactly so far passes.
@@ -26,11 +26,11 @@ class Settings:
         bootstrap_draws, bootstrap_seed: of the 95 % intervals of a cohort.
 
     Raises:
-        InputError: unknown `center` or `hd95`, lengths that are not positive, a share outside ]0, 1], fewer than 1
+        InputError: unknown `centre` or `hd95`, lengths that are not positive, a share outside ]0, 1], fewer than 1
             draw.
     """
 
-    center: str = "mask"
+    centre: str = "mask"
     identification_radius_mm: float = IDENTIFICATION_RADIUS_MM
     nsd_tolerance_mm: float = 1.0
     hd95: str = "pooled"
@@ -40,8 +40,8 @@ class Settings:
     bootstrap_seed: int = 0
 
     def __post_init__(self):
-        if self.center not in CENTER_DEFINITIONS:
-            raise InputError(f"center '{self.center}'; expected {' or '.join(CENTER_DEFINITIONS)}")
+        if self.centre not in CENTRE_DEFINITIONS:
+            raise InputError(f"centre '{self.centre}'; expected {' or '.join(CENTRE_DEFINITIONS)}")
         if self.hd95 not in HD95_RULES:
             raise InputError(f"hd95 '{self.hd95}'; expected {' or '.join(HD95_RULES)}")
         for name in ("identification_radius_mm", "nsd_tolerance_mm", "miss_penalty_mm"):

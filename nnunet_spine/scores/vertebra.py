@@ -17,7 +17,7 @@ class VertebraScore:
         found_as: the predicted level that covers most of the reference mask, and at least the covering share of it,
             whatever its name; without a mask the predicted level with the nearest centre within the identification
             radius; None: not covered.
-        reference_center_mm, predicted_center_mm: world RAS; the latter None if missed.
+        reference_centre_mm, predicted_centre_mm: world RAS; the latter None if missed.
         values: key of a metric of vertebrae -> value; None where it does not exist, also if the vertebra was missed
             and the metric takes what that counts as from a setting (`Metric.if_missed`).
     """
@@ -26,8 +26,8 @@ class VertebraScore:
     reference_mm3: float | None
     predicted_mm3: float
     found_as: str | None
-    reference_center_mm: Point
-    predicted_center_mm: Point | None
+    reference_centre_mm: Point
+    predicted_centre_mm: Point | None
     values: Mapping[str, float | bool | None]
 
     def __getitem__(self, key: str) -> float | bool | None:
@@ -36,7 +36,7 @@ class VertebraScore:
     @property
     def missed(self) -> bool:
         """Whether the prediction has no voxel under this name."""
-        return self.predicted_center_mm is None
+        return self.predicted_centre_mm is None
 
     @property
     def misnamed(self) -> bool:
@@ -51,12 +51,12 @@ class SurplusVertebra:
     Attributes:
         name: "C1" ... "L6".
         predicted_mm3: volume.
-        predicted_center_mm: world RAS.
+        predicted_centre_mm: world RAS.
         lies_on: the reference level that holds most of it, and at least the covering share of it; without reference
             masks the level with the nearest centre within the identification radius; None: it lies on none.
     """
 
     name: str
     predicted_mm3: float
-    predicted_center_mm: Point
+    predicted_centre_mm: Point
     lies_on: str | None

@@ -201,5 +201,5 @@ function focusLevel(name) {
     row.toggleAttribute("data-chosen", row.dataset.level === name);
   }
   const v = current.entry.vertebrae.find((item) => item.name === name) ?? current.entry.surplus.find((item) => item.name === name);
-  current.viewer?.focus?.(name, v?.reference_center_mm ?? v?.predicted_center_mm ?? null);
+  current.viewer?.focus?.(name, v?.reference_centre_mm ?? v?.predicted_centre_mm ?? null);
 }

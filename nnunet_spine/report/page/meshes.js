@@ -18,7 +18,7 @@ async function readMeshes(entry) {
     const faces = new Uint32Array(take(3 * item.faces));
     const deviations = new Float32Array(item.vertices);
     if (item.deviation) take(item.vertices).forEach((value, i) => { deviations[i] = value * head.step_mm; });
-    sets[item.map].push({ level: item.level, positions, faces, deviations, compared: item.deviation, normals: vertexNormals(positions, faces), center: meanOf(positions) });
+    sets[item.map].push({ level: item.level, positions, faces, deviations, compared: item.deviation, normals: vertexNormals(positions, faces), centre: meanOf(positions) });
   }
   return sets;
 }

@@ -88,7 +88,7 @@ class Renderer {
     return { ...mesh, array, count: mesh.faces.length, rgb: [hex >> 16, (hex >> 8) & 255, hex & 255].map((value) => value / 255) };
   }
 
-  // Panels are {set, rangeMm}, side by side from left to right; the camera is {turn, center, mmPerPx, shift, depthMm}.
+  // Panels are {set, rangeMm}, side by side from left to right; the camera is {turn, centre, mmPerPx, shift, depthMm}.
   draw(panels, camera) {
     const { gl, canvas } = this;
     gl.bindFramebuffer(gl.FRAMEBUFFER, null);
@@ -104,7 +104,7 @@ class Renderer {
     gl.enable(gl.DEPTH_TEST);
     gl.useProgram(this.program);
     gl.uniformMatrix3fv(this.at("turn"), false, camera.turn);
-    gl.uniform3fv(this.at("center"), camera.center);
+    gl.uniform3fv(this.at("center"), camera.centre);
     gl.uniform3f(this.at("scale"), 2 / (camera.mmPerPx * width), 2 / (camera.mmPerPx * canvas.height), 1 / camera.depthMm);
     gl.uniform2f(this.at("shift"), (2 * camera.shift[0]) / width, (2 * camera.shift[1]) / canvas.height);
     panels.forEach((panel, i) => {

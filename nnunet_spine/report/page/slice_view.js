@@ -102,13 +102,13 @@ function describePlace(location, maps) {
 
 // Start at the vertebra in the middle of what the reference or the prediction has.
 function focusOnSpine(viewer, entry) {
-  const points = entry.vertebrae.map((v) => v.reference_center_mm ?? v.predicted_center_mm).filter(Boolean);
+  const points = entry.vertebrae.map((v) => v.reference_centre_mm ?? v.predicted_centre_mm).filter(Boolean);
   if (points.length) moveTo(viewer, bodyOf(points[Math.floor(points.length / 2)]));
 }
 
 // The centroid of a whole vertebra lies near its canal; its body, some 12 mm further to the front.
 function bodyOf([x, y, z]) {
-  return [x, y + (DATA.settings.center_kind === "body" ? 0 : 12), z];
+  return [x, y + (DATA.settings.centre_kind === "body" ? 0 : 12), z];
 }
 
 function moveTo(viewer, mm) {

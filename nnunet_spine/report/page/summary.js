@@ -71,7 +71,7 @@ function scanTable() {
 }
 
 const RULES = {
-  center: "Centre of a vertebra",
+  centre: "Centre of a vertebra",
   identification: "Identification",
   identification_radius_mm: "Identification radius, mm",
   hd95: "HD95",
@@ -93,7 +93,7 @@ function drawRules() {
   const text = (value) => (typeof value === "object" && value !== null ? JSON.stringify(value) : String(value ?? NONE));
   section.append(
     el("h2", { id: "rules-heading" }, "Rules and settings"),
-    el("dl", { class: "rules" }, Object.entries(DATA.settings).filter(([key]) => key !== "center_kind").map(([key, value]) =>
+    el("dl", { class: "rules" }, Object.entries(DATA.settings).filter(([key]) => key !== "centre_kind").map(([key, value]) =>
       el("div", { class: text(value).length > LONG && "long" }, el("dt", {}, name(key)), el("dd", {}, text(value))))),
     el("p", { class: "caption" },
       "Wrong name: not identified although predicted, or found under another name. Missed: no voxel predicted under the name. ",

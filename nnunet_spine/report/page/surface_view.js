@@ -30,7 +30,7 @@ function meshViewer(entry, sets, panels, controls, extras = []) {
   const titles = el("div", { class: "panel-titles", "aria-hidden": "true" }, panels.map((panel) => el("span", {}, panel.title)));
   const area = el("div", { class: "canvas-area" }, canvas, titles, names, tooltip);
   const drawn = panels.flatMap((panel) => sets[panel.set]);
-  const { center, halfHeight, halfWidth } = extentOf(drawn);
+  const { centre, halfHeight, halfWidth } = extentOf(drawn);
   const pose = { angle: VIEWPOINTS.oblique[1], tilt: 0.12, zoom: 1, shift: [0, 0] };
   let renderer, camera, waiting = false;
 
@@ -55,7 +55,7 @@ function meshViewer(entry, sets, panels, controls, extras = []) {
     const fit = Math.max((2.25 * halfHeight) / canvas.height, (2.1 * halfWidth) / Math.max(width, canvas.width / 8));
     const rows = [right, up, forward.map((value) => -value)];
     return {
-      turn: [0, 1, 2].flatMap((column) => rows.map((row) => row[column])), rows, center, mmPerPx: fit / pose.zoom,
+      turn: [0, 1, 2].flatMap((column) => rows.map((row) => row[column])), rows, centre, mmPerPx: fit / pose.zoom,
       shift: pose.shift.map((value) => value * devicePixelRatio), depthMm: 2 * Math.hypot(halfHeight, halfWidth) + 1,
     };
   }
@@ -83,7 +83,7 @@ function meshViewer(entry, sets, panels, controls, extras = []) {
     panels.forEach((panel, i) => {
       const own = labels.filter((label) => label.panel === i);
       for (const label of own) {
-        const d = label.mesh.center.map((value, axis) => value - center[axis]);
+        const d = label.mesh.centre.map((value, axis) => value - centre[axis]);
         label.y = height / 2 - dot(camera.rows[1], d) / camera.mmPerPx / devicePixelRatio - pose.shift[1];
         label.node.setAttribute("aria-pressed", String(!renderer.hidden.has(label.mesh.level)));
         label.node.style.visibility = label.y < 0 || label.y > height ? "hidden" : "visible";
@@ -184,7 +184,7 @@ function extentOf(meshes) {
     }
   }
   const half = high.map((value, axis) => (value - low[axis]) / 2);
-  return { center: low.map((value, axis) => value + half[axis]), halfHeight: half[2], halfWidth: Math.hypot(half[0], half[1]) };
+  return { centre: low.map((value, axis) => value + half[axis]), halfHeight: half[2], halfWidth: Math.hypot(half[0], half[1]) };
 }
 
 function cross(a, b) {
