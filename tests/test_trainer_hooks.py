@@ -221,7 +221,11 @@ def trained(seed: str, workers: int, monkeypatch) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_seed_fixes_weights_and_patches(workers, monkeypatch):
+def test_a_seed_fixes_weights_and_patches(workers, monkeypatch, request):
+    # as nnU-Net's command does before it starts workers: a forked one waits for ever for the threads of its parent
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    request.addfinalizer(lambda: torch.set_num_threads(threads))
     first, again, other = (trained(seed, workers, monkeypatch) for seed in ("seed3", "seed3", "seed4"))
     for name, value in first.items():
         torch.testing.assert_close(value, again[name], rtol=0, atol=0)
