@@ -70,6 +70,13 @@ class Bones:
 def find_bones(labels: np.ndarray, affine: np.ndarray, *, crumb_mm3: float = CRUMB_MM3) -> Bones:
     """Vertebrae of a label map as instances.
 
+    >>> mask = np.zeros((20, 20, 44), np.uint8)
+    >>> mask[2:18, 2:18, 24:42] = 20
+    >>> mask[2:18, 2:18, 2:20] = 21
+    >>> mask[2:18, 2:9, 2:20] = 20  # half of the lower body carries the upper one's name
+    >>> [sorted(bone.votes) for bone in find_bones(mask, np.diag([1.5, 1.5, 1.5, 1.0])).bones]
+    [[20], [20, 21]]
+
     Args:
         labels: 3-D unsigned integers, 0 background: levels, regions, a spine, or instances; names may be wrong, several
             in one bone, or one in several bones.

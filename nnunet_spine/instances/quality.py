@@ -35,6 +35,9 @@ class InstanceQuality:
 def compare_instances(prediction: np.ndarray, reference: np.ndarray) -> InstanceQuality:
     """Match the instances of two maps on one grid.
 
+    >>> compare_instances(np.array([3, 3, 3, 0]), np.array([1, 1, 1, 1])).panoptic
+    0.75
+
     Args:
         prediction, reference: integers of one shape, 0 background.
     """
