@@ -197,7 +197,7 @@ def structures(kind: str = "vertebrae") -> tuple[Structure, ...]:
         return tuple(Structure(REGION_IDS[r], REGION_NAMES[r], r, first[r].color) for r in REGIONS)
     if kind in KINDS:
         return (Structure(1, kind, "", LEVELS[0].color),)
-    raise InputError(f"label set '{kind}'; expected {', '.join(KINDS)}")
+    raise InputError(f"label set '{kind}'; expected {', '.join(KINDS[:-1])} or {KINDS[-1]}")
 
 
 _ORDER = {s.name: (k, i) for k, kind in enumerate(KINDS) for i, s in enumerate(structures(kind))}

@@ -1,6 +1,7 @@
 """Shared fixtures: small volumes, nnU-Net folders, real data where it is available."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -89,3 +90,11 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(n_threads)
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Programs started meanwhile take Ctrl-C, also where the tests run in the background, whose programs ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -43,7 +43,7 @@ def test_finished_steps_are_not_run_again(tmp_path, monkeypatch):
     monkeypatch.setattr(demo, "score", lambda folder, quiet: "table")
     options = DemoOptions(cases=5)
     demo.run_demo(tmp_path, options, device="cpu", processes=1, quiet=True)
-    assert ran == ["phantom", "convert", "plan", "preprocess", "train", "predict", "labels"]
+    assert ran == ["phantom", "convert", "plan", "preprocess", "train", "predict", "labels", "relabel"]
     state = read_json(tmp_path / "demo.json")
     del state["seconds"]["train"]
     write_json(tmp_path / "demo.json", state)

@@ -317,7 +317,7 @@ def slowly(folder: Path, seconds: float, job: Letters) -> str:
 
 
 @pytest.fixture
-def program(words, tmp_path):
+def program(words, tmp_path, interruptible):
     """Starts a program with two workers in a session of its own."""
     words(*"stuvwxyz")
     (tmp_path / "out").mkdir()

@@ -50,7 +50,7 @@ def started(arguments):
 @LINUX
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["phantom", "convert", "evaluate", "report"])
-def test_killed_and_interrupted(commands, name):
+def test_killed_and_interrupted(commands, name, interruptible):
     run = started(commands[name])
     run.kill()
     assert none_left(run.pid)
