@@ -15,12 +15,12 @@ from nnunet_spine.io.nifti import read_nifti, write_nifti
 from nnunet_spine.phantom import PLAIN, PhantomOptions, draw_phantom
 from nnunet_spine.planning import PlanOptions, plan_dataset
 from nnunet_spine.spine_map.fusion import MAP_SUFFIX
-from nnunet_spine.trainers import TRAINERS
+from nnunet_spine.trainers import TRAINERS, get_recipe
 from nnunet_spine.training.base import BaseTrainer
 
 PLANS = "OnePatchPlans"
 CPU = torch.device("cpu")
-SETTINGS = "Adam_lr{rate}_noaug_nods_1epochs_{steps}iters_1valiters"
+SETTINGS = "Adam_lr{rate}_noaug_1epochs_{steps}iters_1valiters"
 RATE = {"AttentionTrainer": "1e-3"}
 STEPS = {"AttentionTrainer": 600, "ConvLSTMTrainer": 250, "Hybrid2D3DTrainer": 80, "MobileASPPTrainer": 150}
 SMALL = {"GlobalConvTrainer": "width8_kernel5_noadversarial"}
@@ -57,7 +57,14 @@ def phantom(nnunet_root):
 
 
 def train(name: str) -> BaseTrainer:
-    words = [name, SMALL.get(name), SETTINGS.format(rate=RATE.get(name, "3e-3"), steps=STEPS.get(name, 120))]
+    # networks of one output have no deep supervision to turn off
+    one_output = not get_recipe(name).settings.network.deep_supervision
+    words = [
+        name,
+        SMALL.get(name),
+        None if one_output else "nods",
+        SETTINGS.format(rate=RATE.get(name, "3e-3"), steps=STEPS.get(name, 120)),
+    ]
     torch.manual_seed(0)
     np.random.seed(0)  # noqa: NPY002 - nnU-Net draws from the global state
     configuration = "2d" if TRAINERS[name].recommended == "2d" else "3d_fullres"
