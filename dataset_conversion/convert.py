@@ -19,7 +19,7 @@ from nnunet_spine.dataset_conversion.split_names import SplitRules, assign_split
 from nnunet_spine.dataset_conversion.splits import Fold, folds_of_parts, splits_for
 from nnunet_spine.dataset_conversion.target import RECEIPT, Target, is_finished
 from nnunet_spine.dataset_conversion.writer import CaseJob, Prepared, check_cases, prepare_cases, publish
-from nnunet_spine.errors import InputError
+from nnunet_spine.errors import InputError, WriteError
 from nnunet_spine.io.files import read_json, write_json, write_text
 from nnunet_spine.io.label_tables import kind_of_dataset
 from nnunet_spine.io.viewer_tables import write_sidecars
@@ -186,6 +186,8 @@ def build(plan: Plan, run: Run = ALONE, manner: Manner = Manner()) -> int:
     if manner.dry_run and not run.shard.is_whole:
         raise InputError("--dry-run of a part", "check all cases at once, without -num_parts")
     if (number := _finished(plan, run, manner)) is not None:
+        if not manner.dry_run:
+            _clear_after_a_kill(plan)
         return number
     if manner.dry_run:
         checked = check_cases(plan.jobs, run)
@@ -218,9 +220,22 @@ def _finished(plan: Plan, run: Run, manner: Manner) -> int | None:
     return len(read_manifest(target.folder / "manifest.csv"))
 
 
+def _workplace(plan: Plan) -> Workplace:
+    return Workplace(plan.target.staging, [plan.identity, digest(job.parameters() for job in plan.jobs)])
+
+
+def _clear_after_a_kill(plan: Plan) -> None:
+    """Remove what a run left behind that was killed after it had published, unless somebody works there."""
+    if plan.target.staging.exists():
+        place = _workplace(plan)
+        with contextlib.suppress(InputError, WriteError), place.entered():
+            if place.is_last():
+                place.clear()
+
+
 def _write(plan: Plan, run: Run, manner: Manner) -> int:
     target = plan.target
-    place = Workplace(target.staging, [plan.identity, digest(job.parameters() for job in plan.jobs)])
+    place = _workplace(plan)
     with place.entered():
         if (number := _finished(plan, run, manner)) is not None:  # by a run that ended just now
             place.clear()
