@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     if level and level not in BY_NAME:
         raise InputError(f"--level {args.level}", "give one of C1 to C7, T1 to T13, L1 to L6")
     from nnunet_spine.evaluation.deviation import write_table
-    from nnunet_spine.inference.relabel_files import masks_in, table_for
+    from nnunet_spine.io.given_masks import masks_in, table_for
     from nnunet_spine.io.surfaces import require_libraries
 
     require_libraries()

@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure and draw; see `nnunet_spine.heights`."""
     from nnunet_spine.evaluation.heights import HeightCase, measure_heights, write_table
-    from nnunet_spine.inference.relabel_files import masks_in, table_for
+    from nnunet_spine.io.given_masks import masks_in, table_for
     from nnunet_spine.io.masks import case_name
     from nnunet_spine.pictures.heights import heights_picture
 

@@ -39,11 +39,10 @@ def run(args: argparse.Namespace) -> int:
     from nnunet_spine.inference.relabel_files import (
         TABLE_FILE,
         RelabelCase,
-        masks_in,
         relabel_file,
-        table_for,
         write_table,
     )
+    from nnunet_spine.io.given_masks import masks_in, table_for
     from nnunet_spine.io.masks import case_name
 
     masks, out = masks_in(args.input), Path(args.output)
