@@ -33,7 +33,7 @@ MODULES = {"panoptica": "panoptica", "surface-distance": "surface_distance"}
 
 def run_way(python: str, way: str, folder: Path) -> dict:
     """One run in a fresh process: seconds, cpu_seconds, peak_gb, values."""
-    process = subprocess.run([python, WORKER, way, folder], capture_output=True, text=True)
+    process = subprocess.run([python, WORKER, way, folder], capture_output=True, encoding="utf-8")
     if process.returncode:
         raise SystemExit(f"{way} failed:\n{process.stderr}")
     return json.loads(process.stdout)

@@ -114,7 +114,9 @@ def main() -> None:
         start, cpu_start = time.perf_counter(), time.process_time()
         values = run()
         seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
-    peak_kb = re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())[1]  # rusage counts the parent's, too
+    peak_kb = re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text(encoding="utf-8"))[
+        1
+    ]  # rusage counts the parent's, too
     values = {name: [float(v) for v in column] for name, column in values.items()}
     peak_gb = int(peak_kb) * 1024 / 1e9
     print(json.dumps({"seconds": seconds, "cpu_seconds": cpu_seconds, "peak_gb": peak_gb, "values": values}))

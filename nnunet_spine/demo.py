@@ -160,7 +160,6 @@ def run_step(step: Step, environment: dict[str, str], log: Path, quiet: bool) ->
             env=environment,
             stdout=subprocess.PIPE,
             stderr=stderr,
-            text=True,
             encoding="utf-8",
             errors="replace",
         )

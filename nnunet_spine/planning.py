@@ -209,7 +209,7 @@ def plan_dataset(
     name, dataset_id = raw_folder.name, convert_dataset_name_to_id(raw_folder.name)
     check_plans_name(plans_name)
     # nnU-Net prints whole plans; ours are summarised by the command.
-    with Path(os.devnull).open("w") as sink, contextlib.redirect_stdout(sink):
+    with Path(os.devnull).open("w", encoding="utf-8") as sink, contextlib.redirect_stdout(sink):
         extract_fingerprint_dataset(
             dataset_id,
             num_processes=processes,

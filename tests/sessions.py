@@ -13,7 +13,7 @@ def session(leader: int) -> list[int]:
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
-            state, *rest = stat.read_text().rsplit(")", 1)[1].split()
+            state, *rest = stat.read_text(encoding="utf-8").rsplit(")", 1)[1].split()
         except OSError:
             continue
         if int(rest[2]) == leader and state != "Z":

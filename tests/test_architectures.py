@@ -204,7 +204,7 @@ def test_the_public_list_is_exported():
 def test_the_modules_import_torch_and_dynamic_network_architectures_only():
     allowed = {"torch", "numpy", "dynamic_network_architectures", *sys.stdlib_module_names}
     for module in Path(architectures.__file__).parent.glob("*.py"):
-        for node in ast.walk(ast.parse(module.read_text())):
+        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom) and not node.level:
                 names = [node.module]

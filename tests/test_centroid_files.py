@@ -49,12 +49,12 @@ def test_lenient_reading(tmp_path):
         "remark",
         {"direction": ["P", "I", "R"]},
     ]
-    path.write_text(json.dumps(points))
+    path.write_text(json.dumps(points), encoding="utf-8")
     file = read_points(path)
     codes, found = file.codes, file.points
     assert codes == "PIR"
     assert {label: xyz.tolist() for label, xyz in found.items()} == {20: [1, 2, 3.5], 22: [4, 5, 6]}
-    path.write_text(json.dumps({"direction": ["L", "P", "S"], "centroids": points[:1]}))
+    path.write_text(json.dumps({"direction": ["L", "P", "S"], "centroids": points[:1]}), encoding="utf-8")
     file = read_points(path)
     codes, found = file.codes, file.points
     assert (codes, list(found)) == ("LPS", [20])
@@ -68,7 +68,7 @@ def write_challenge(path, mask, affine, order):
     for label in sorted(set(np.unique(mask).tolist()) - {0}):
         mm = np.argwhere(there == label).mean(0) * spacing
         content.append({"label": label, **dict(zip("XYZ", mm.tolist(), strict=True))})
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(content), encoding="utf-8")
 
 
 @pytest.mark.parametrize(("order", "frame"), [("IPL", "verse19"), ("PIR", "verse20")])
@@ -83,7 +83,7 @@ def test_challenge_files(tmp_path, order, frame, codes):
 
 def test_file_in_no_known_frame_is_refused(tmp_path):
     path, mask, affine, centroids = files_of(tmp_path)
-    path.write_text(json.dumps([{"label": 20, "X": 300, "Y": 300, "Z": 300}]))
+    path.write_text(json.dumps([{"label": 20, "X": 300, "Y": 300, "Z": 300}]), encoding="utf-8")
     with pytest.raises(InputError, match="fit the mask in no known frame"):
         read_annotation(path, mask, affine, centroids)
 
@@ -91,6 +91,6 @@ def test_file_in_no_known_frame_is_refused(tmp_path):
 @pytest.mark.parametrize("text", ["{", "{}", "3", "[]", '[{"direction": ["L", "P", "S"]}]'])
 def test_unreadable_files(tmp_path, text):
     path = tmp_path / "a.json"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     with pytest.raises(InputError):
         read_annotation(path, spine_mask(), AFFINE_RAS, {})

@@ -63,7 +63,7 @@ def test_counted_once_stored_and_restored(boxes, monkeypatch):
     expected = (1 / np.sqrt(counts)) / (1 / np.sqrt(counts)).mean()
     np.testing.assert_allclose(trainer.class_weights, expected)
     assert [loss.class_weights for loss in losses(trainer)] == [trainer.class_weights]
-    assert "class weights: [" in Path(trainer.log_file).read_text()
+    assert "class weights: [" in Path(trainer.log_file).read_text(encoding="utf-8")
 
     monkeypatch.setattr(BaseTrainer, "_count_class_weights", lambda self: pytest.fail("counted again"))
     resumed = make(resume=True)

@@ -20,7 +20,9 @@ def run_fresh(*arguments: str, code: str = "") -> subprocess.CompletedProcess:
     """The command in a process without nnU-Net's variables."""
     environment = {k: v for k, v in os.environ.items() if k not in VARIABLES}
     script = f"import sys; from nnunet_spine.cli import main\n{code}\nsys.exit(main({list(arguments)!r}))"
-    return subprocess.run([sys.executable, "-c", script], env=environment, cwd=ROOT, capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, "-c", script], env=environment, cwd=ROOT, capture_output=True, encoding="utf-8"
+    )
 
 
 WITHOUT_TORCH = """
@@ -66,7 +68,7 @@ def test_mistakes_are_found_before_anything_heavy_is_imported(arguments, message
 def test_an_unknown_dataset_is_found_without_nnunet(monkeypatch, tmp_path, capsys):
     for name in ("Dataset005_Spines", "Dataset006_Half"):
         (tmp_path / name).mkdir()
-    (tmp_path / "Dataset005_Spines" / "dataset.json").write_text("{}")
+    (tmp_path / "Dataset005_Spines" / "dataset.json").write_text("{}", encoding="utf-8")
     monkeypatch.setenv("nnUNet_raw", str(tmp_path))
     monkeypatch.delenv("nnUNet_preprocessed", raising=False)
     for wrong, message in {
@@ -258,5 +260,5 @@ def test_doctor_knows_the_right_number_of_processes(value, state, cure):
 
 def test_closed_pipe_shows_no_traceback():
     command = f"{sys.executable} -m nnunet_spine.cli labels | head -1"
-    result = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True)
+    result = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, encoding="utf-8")
     assert "Traceback" not in result.stderr

@@ -41,7 +41,7 @@ def test_the_record_holds_common_cases_differences_and_failures(compared):
     assert found["All"]["all_labels_correct"]["mean"] == pytest.approx(-1 / 3)
     assert "binary_dice" not in found["L1"]
     assert set(found) == {"All", "T", "L", *LEVELS_SEEN}
-    json.loads((compared / "comparison.json").read_text(), parse_constant=pytest.fail)
+    json.loads((compared / "comparison.json").read_text(encoding="utf-8"), parse_constant=pytest.fail)
 
 
 def test_methods_stand_side_by_side_with_their_differences(compared, browser):
@@ -77,7 +77,7 @@ def test_a_folder_without_either_record_says_what_to_give(compared, tmp_path, ca
     assert cli.main(["report", "-e", str(tmp_path)]) == 2
     assert "evaluation.json" in capsys.readouterr().err
     (tmp_path / "unet").mkdir()
-    (tmp_path / "unet" / "evaluation.json").write_text("{}")
+    (tmp_path / "unet" / "evaluation.json").write_text("{}", encoding="utf-8")
     assert cli.main(["report", "-e", str(tmp_path)]) == 2
     assert "in unet below. Give one of these" in capsys.readouterr().err
 
@@ -86,7 +86,9 @@ def test_methods_of_different_kinds_are_not_compared(tmp_path, capsys):
     write(tmp_path / "ref" / "a.nii.gz")
     write(tmp_path / "levels" / "a.nii.gz")
     write(tmp_path / "spine" / "a.nii.gz", (spine() > 0).astype(np.uint8))
-    (tmp_path / "spine" / "dataset.json").write_text(json.dumps({"labels": {"background": 0, "spine": 1}}))
+    (tmp_path / "spine" / "dataset.json").write_text(
+        json.dumps({"labels": {"background": 0, "spine": 1}}), encoding="utf-8"
+    )
     methods = [x for name in ("levels", "spine") for x in ("-p", f"{name}={tmp_path / name}")]
     arguments = ["evaluate", *methods, "-g", str(tmp_path / "ref"), "-o", str(tmp_path / "out"), "-np", "1"]
     assert cli.main(arguments) == 2

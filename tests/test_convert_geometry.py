@@ -130,7 +130,9 @@ def test_affines_within_a_tenth_of_a_millimetre_are_one(tmp_path):
     lay_out(tmp_path / "v" / "training", "a", ct, mask, affine, moved)
     run_convert("verse", tmp_path / "v", "-d", "1", "-o", tmp_path / "raw")
     check(tmp_path / "raw" / "Dataset001_VerSe", "a", ct, mask, affine)
-    assert "mask affine replaced by the image's" in (tmp_path / "raw/Dataset001_VerSe/manifest.csv").read_text()
+    assert "mask affine replaced by the image's" in (tmp_path / "raw/Dataset001_VerSe/manifest.csv").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_qform_only(tmp_path):
@@ -144,4 +146,4 @@ def test_qform_only(tmp_path):
         nib.save(nib.Nifti1Image(array, None, image.header), path)
     run_convert("verse", tmp_path / "v", "-d", "1", "-o", tmp_path / "raw")
     check(tmp_path / "raw" / "Dataset001_VerSe", "a", ct, mask, AFFINE_RAS)
-    assert "no sform" in (tmp_path / "raw/Dataset001_VerSe/manifest.csv").read_text()
+    assert "no sform" in (tmp_path / "raw/Dataset001_VerSe/manifest.csv").read_text(encoding="utf-8")

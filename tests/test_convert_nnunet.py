@@ -31,7 +31,7 @@ def test_cases_and_labels(datasets, name, capsys):
     from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
     folder = datasets / name
-    content = json.loads((folder / "dataset.json").read_text())
+    content = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
     if "dataset" not in content:
         assert utils.get_identifiers_from_splitted_dataset_folder(folder / "imagesTr", ".nii.gz").tolist() == [*"abc"]
         content["dataset"] = {

@@ -73,7 +73,7 @@ def sweep(tmp_path, argv, dataset, step):
         dataset=dataset,
         step=step,
     )
-    result = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=900)
+    result = subprocess.run([sys.executable, "-c", text], capture_output=True, encoding="utf-8", timeout=900)
     assert result.returncode == 0, result.stderr[-3000:]
     return int(result.stdout.split()[-1])
 
@@ -176,9 +176,11 @@ def test_a_dataset_of_an_earlier_version_is_recognised(tmp_path, capsys):
     }  # fmt: skip
     for name, identity in identities.items():
         path = tmp_path / "raw" / name / "conversion.json"
-        receipt = json.loads(path.read_text())
+        receipt = json.loads(path.read_text(encoding="utf-8"))
         receipt = {key: receipt[key] for key in ("sources", "left_out", "files")}
-        path.write_text(json.dumps({"program": "nnunet-spine 0.1.0", "identity": identity, **receipt}))
+        path.write_text(
+            json.dumps({"program": "nnunet-spine 0.1.0", "identity": identity, **receipt}), encoding="utf-8"
+        )
     before = digests(tmp_path, times=True)
     capsys.readouterr()
     for command in (argv, regions, crops):
@@ -245,7 +247,7 @@ def test_receipt_lists_exactly_the_files(tmp_path):
     subject(tmp_path / "v" / "validation", "b", affine=AFFINE_RAS)
     run_convert("verse", tmp_path / "v", "-d", "710", "-o", tmp_path / "raw")
     dataset = tmp_path / "raw" / "Dataset710_VerSe"
-    listed = json.loads((dataset / "conversion.json").read_text())["files"]
+    listed = json.loads((dataset / "conversion.json").read_text(encoding="utf-8"))["files"]
     assert listed == sorted(p.relative_to(dataset).as_posix() for p in dataset.rglob("*") if p.is_file())
 
 

@@ -106,9 +106,9 @@ def test_a_bad_case_that_was_left_out_and_changed_is_noticed(tmp_path, tree):
 def test_a_dataset_whose_receipt_knows_no_contents_is_still_recognised(tmp_path, tree, capsys):
     convert(tmp_path)
     receipt = tmp_path / "raw" / "Dataset710_VerSe" / "conversion.json"
-    content = json.loads(receipt.read_text())
+    content = json.loads(receipt.read_text(encoding="utf-8"))
     del content["contents"]
-    receipt.write_text(json.dumps(content))
+    receipt.write_text(json.dumps(content), encoding="utf-8")
     capsys.readouterr()
     convert(tmp_path)
     assert "is complete, nothing to do" in capsys.readouterr().out
@@ -147,7 +147,7 @@ def test_a_run_beside_another_leaves_publishing_to_the_last(tmp_path, tree, caps
     pytest.importorskip("fcntl")
     plan = plan_conversion(CONVERTER, [tmp_path / "v"], Target(tmp_path / "raw", 710, "VerSe"))
     assert build(plan, Run(shard=Shard(0, 2))) == 0
-    identity = json.loads((plan.target.staging / "identity.json").read_text())
+    identity = json.loads((plan.target.staging / "identity.json").read_text(encoding="utf-8"))
     with Workplace(plan.target.staging, identity).entered():  # somebody is at work on the same
         assert build(plan) == 0
     assert "waits for a run that is still at work" in capsys.readouterr().out

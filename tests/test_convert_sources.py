@@ -196,7 +196,7 @@ def test_walk_ends_in_a_net_of_links(tmp_path):
     folders = [tmp_path / f"d{i}" for i in range(12)]
     for folder in folders:
         folder.mkdir()
-        (folder / "file").write_text("")
+        (folder / "file").write_text("", encoding="utf-8")
         for other in folders:
             (folder / other.name).symlink_to(other)
     assert sorted(walk(tmp_path)) == sorted(folder / "file" for folder in folders)
@@ -219,7 +219,7 @@ def test_names_that_nearly_fit_are_counted(tmp_path, capsys):
     for name in ("sub-b_ct (1).nii.gz", "sub-b_CT_resampled.nii", "b.nrrd"):
         (root / "rawdata" / "sub-a" / name).write_bytes(b"")
     tree.write_voxel_centroids(root / "derivatives" / "sub-b_seg-subreg_ctd.json", tree.spine_mask(), tree.AFFINE_RAS)
-    (root / "rawdata" / "sub-a" / "sub-a_ct.json").write_text("{}")
+    (root / "rawdata" / "sub-a" / "sub-a_ct.json").write_text("{}", encoding="utf-8")
     (root / "preview.png").write_bytes(b"")
     convert(tmp_path)
     assert "4 files with other names left out, e.g. " in capsys.readouterr().out
@@ -280,7 +280,7 @@ def test_unlisted_labels_go_below_a_limit_that_can_be_set(tmp_path, capsys):
 def test_a_correction_without_effect_is_reported(tmp_path, capsys):
     tree.subject(tmp_path / "v" / "training", "a", labels=(20, 21))
     tree.subject(tmp_path / "v" / "training", "verse509", labels=(20, 21))
-    (tmp_path / "list.csv").write_text("a,L1,T13\na,L6,L5\n")
+    (tmp_path / "list.csv").write_text("a,L1,T13\na,L6,L5\n", encoding="utf-8")
     convert(tmp_path, "--corrections", tmp_path / "list.csv")
     out = capsys.readouterr().out
     assert "a: correction without effect, no such level: L6 to L5; levels corrected" in out

@@ -35,7 +35,7 @@ def raw(tmp_path):
 
 
 def manifest(dataset):
-    with (dataset / "manifest.csv").open() as file:
+    with (dataset / "manifest.csv").open(encoding="utf-8") as file:
         return {row["case"]: row for row in csv.DictReader(file)}
 
 
@@ -51,13 +51,15 @@ def test_subject_layout_with_official_split(tmp_path, raw):
     assert digests(source, times=True) == before
     dataset = raw / "Dataset710_VerSe"
     assert [p.name for p in raw.iterdir()] == ["Dataset710_VerSe"]
-    content = json.loads((dataset / "dataset.json").read_text())
+    content = json.loads((dataset / "dataset.json").read_text(encoding="utf-8"))
     assert content["numTraining"] == 4
     assert content["overwrite_image_reader_writer"] == "NibabelIOWithReorient"
     assert content["channel_names"] == {"0": "CT"}
     assert sorted(content["labels"].values()) == list(range(27))
     train = ["verse004", "verse405_verse258", "verse405_verse259"]
-    assert json.loads((dataset / "splits_final.json").read_text()) == [{"train": train, "val": ["gl017"]}]
+    assert json.loads((dataset / "splits_final.json").read_text(encoding="utf-8")) == [
+        {"train": train, "val": ["gl017"]}
+    ]
     assert sorted(p.name for p in (dataset / "imagesTr").iterdir()) == [f"{c}_0000.nii.gz" for c in ["gl017", *train]]
     assert [p.name for p in (dataset / "imagesTs").iterdir()] == ["verse525_0000.nii.gz"]
     assert [p.name for p in (dataset / "labelsTs").iterdir()] == ["verse525.nii.gz"]
@@ -84,7 +86,7 @@ def test_images_are_links_masks_are_own_files_and_copy_forces_copies(tmp_path, r
         np.testing.assert_array_equal(nib.load(label).dataobj, nib.load(mask).dataobj)
         np.testing.assert_array_equal(nib.load(label).affine, nib.load(mask).affine)
         assert label_tables.embedded_labels(label)[BY_NAME["T13"].nnunet_id] == "T13"
-        assert json.loads((dataset / "labels.json").read_text())["kind"] == "nnunet"
+        assert json.loads((dataset / "labels.json").read_text(encoding="utf-8"))["kind"] == "nnunet"
     assert mask.read_bytes() == before
 
 
@@ -117,7 +119,7 @@ def test_challenge_layout_2019(tmp_path, raw):
     assert {row["cohort"] for row in rows.values()} == {"verse19"}
     assert {row["centroid_frame"] for row in rows.values()} == {"verse19"}
     assert rows["verse200"]["split"] == "test"
-    for fold in json.loads((raw / "Dataset710_VerSe" / "splits_final.json").read_text()):
+    for fold in json.loads((raw / "Dataset710_VerSe" / "splits_final.json").read_text(encoding="utf-8")):
         assert {"verse405_verse258", "verse405_verse259"} <= set(fold["train"]) or not any(
             case.startswith("verse405") for case in fold["train"]
         )
@@ -239,7 +241,7 @@ def test_corrections_from_a_file(tmp_path, raw):
     subject(tmp_path / "v" / "training", "a", labels=(20, 21))
     subject(tmp_path / "v" / "training", "b", labels=(20, 21))
     listing = tmp_path / "list.csv"
-    listing.write_text("case,from,to\na,L1,T13\na,21,20\nb,*,T11-T12\nzz,L1,L2\n")
+    listing.write_text("case,from,to\na,L1,T13\na,21,20\nb,*,T11-T12\nzz,L1,L2\n", encoding="utf-8")
     run_convert("verse", tmp_path / "v", "-d", "1", "-o", raw, "--corrections", listing)
     dataset = raw / "Dataset001_VerSe"
     assert [v["name"] for v in load_case(dataset, "a")[2]["vertebrae"]] == ["T13", "L1"]
@@ -264,14 +266,14 @@ def test_regions_and_spine_share_the_images(tmp_path, raw):
     run_convert("verse", "-d", "711", "-o", raw, "--labels", "regions", "--images-from", "710")
     run_convert("verse", "-d", "712", "-o", raw, "--labels", "spine", "--images-from", "710")
     for name, values in (("Dataset711_VerSeRegions", {0, 1, 2, 3}), ("Dataset712_VerSeSpine", {0, 1})):
-        content = json.loads((raw / name / "dataset.json").read_text())
+        content = json.loads((raw / name / "dataset.json").read_text(encoding="utf-8"))
         assert content["numTraining"] == 2
         assert set(content["labels"].values()) == values
         assert content["dataset"]["a"]["images"] == ["../Dataset710_VerSe/imagesTr/a_0000.nii.gz"]
         assert not (raw / name / "imagesTr").exists()
         assert (raw / name / "labelsTs" / "c.nii.gz").is_file()
-        folds = (raw / name / "splits_final.json").read_text()
-        assert folds == (raw / "Dataset710_VerSe" / "splits_final.json").read_text()
+        folds = (raw / name / "splits_final.json").read_text(encoding="utf-8")
+        assert folds == (raw / "Dataset710_VerSe" / "splits_final.json").read_text(encoding="utf-8")
     fine = nib.load(raw / "Dataset710_VerSe" / "labelsTr" / "b.nii.gz")
     coarse = nib.load(raw / "Dataset711_VerSeRegions" / "labelsTr" / "b.nii.gz")
     np.testing.assert_array_equal(fine.affine, coarse.affine)

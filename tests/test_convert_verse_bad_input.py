@@ -178,7 +178,7 @@ def test_skip_bad_leaves_the_case_out_and_lists_it(tmp_path, tree, spoil, messag
     dataset = tmp_path / "raw" / "Dataset710_VerSe"
     assert [p.name for p in (dataset / "imagesTr").iterdir()] == ["good_0000.nii.gz"]
     assert [p.name for p in (dataset / "labelsTr").iterdir()] == ["good.nii.gz"]
-    assert list(json.loads((dataset / "conversion.json").read_text())["left_out"]) == ["bad"]
+    assert list(json.loads((dataset / "conversion.json").read_text(encoding="utf-8"))["left_out"]) == ["bad"]
     assert "1 bad case left out:\n  bad: " in capsys.readouterr().err
     run_convert("verse", tmp_path / "v", "-d", "710", "-o", tmp_path / "raw", "--skip-bad")
     assert "is complete, nothing to do (1 case was left out as bad: bad)" in capsys.readouterr().out
@@ -218,7 +218,9 @@ def test_missing_centroids_are_a_remark(tmp_path, tree, capsys):
     (tree / "derivatives" / "sub-bad" / "sub-bad_seg-subreg_ctd.json").unlink()
     run_convert("verse", tmp_path / "v", "-d", "710", "-o", tmp_path / "raw")
     assert "bad: no centroid file" in capsys.readouterr().out
-    content = json.loads((tmp_path / "raw" / "Dataset710_VerSe" / "centroidsTr" / "bad.json").read_text())
+    content = json.loads(
+        (tmp_path / "raw" / "Dataset710_VerSe" / "centroidsTr" / "bad.json").read_text(encoding="utf-8")
+    )
     assert [v["name"] for v in content["vertebrae"]] == ["L1", "L2", "L3"]
 
 
@@ -235,7 +237,7 @@ def test_missing_centroids_are_a_remark(tmp_path, tree, capsys):
     ],
 )
 def test_unusable_centroids_are_a_remark(tmp_path, tree, text, capsys):
-    (tree / "derivatives" / "sub-bad" / "sub-bad_seg-subreg_ctd.json").write_text(text)
+    (tree / "derivatives" / "sub-bad" / "sub-bad_seg-subreg_ctd.json").write_text(text, encoding="utf-8")
     run_convert("verse", tmp_path / "v", "-d", "710", "-o", tmp_path / "raw")
     assert "bad: centroid file not used" in capsys.readouterr().out
 
@@ -265,7 +267,7 @@ def test_unknown_label_can_be_dropped(tmp_path, tree):
 
 def test_correction_that_does_not_fit_is_a_bad_case(tmp_path, tree):
     listing = tmp_path / "list.csv"
-    listing.write_text("bad,*,L1-L5\n")
+    listing.write_text("bad,*,L1-L5\n", encoding="utf-8")
     with pytest.raises(InputError, match="the correction names 5 levels, the mask has 3"):
         run_convert("verse", tmp_path / "v", "-d", "1", "-o", tmp_path / "raw", "--corrections", listing)
 
@@ -313,7 +315,7 @@ def test_number_of_another_dataset(tmp_path, tree, monkeypatch, variable):
 def test_folder_of_someone_else(tmp_path, tree):
     folder = tmp_path / "raw" / "Dataset710_VerSe"
     folder.mkdir(parents=True)
-    (folder / "dataset.json").write_text("{}")
+    (folder / "dataset.json").write_text("{}", encoding="utf-8")
     before = digests(tmp_path, times=True)
     with pytest.raises(InputError, match="was not written by nnunet-spine"):
         run_convert("verse", tmp_path / "v", "-d", "710", "-o", tmp_path / "raw")
@@ -335,13 +337,13 @@ def test_derived_dataset_needs_a_vertebrae_dataset(tmp_path, tree):
 
 
 def test_file_in_place_of_the_raw_folder(tmp_path, tree):
-    (tmp_path / "raw").write_text("")
+    (tmp_path / "raw").write_text("", encoding="utf-8")
     with pytest.raises(InputError, match="a file, not a folder"):
         run_convert("verse", tmp_path / "v", "-d", "710", "-o", tmp_path / "raw")
 
 
 def test_unwritable_target(tmp_path, tree):
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(WriteError, match="cannot be written"):
         run_convert("verse", tmp_path / "v", "-d", "710", "-o", tmp_path / "file" / "raw")
 

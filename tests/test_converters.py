@@ -126,7 +126,7 @@ class Points:
         return (self.path,)
 
     def _points(self):
-        rows = [line.split() for line in self.path.read_text().splitlines()]
+        rows = [line.split() for line in self.path.read_text(encoding="utf-8").splitlines()]
         return {name: tuple(map(float, xyz)) for name, *xyz in rows}
 
     def names(self):
@@ -137,7 +137,7 @@ class Points:
 
 
 def points_file(path, **points):
-    path.write_text("\n".join(f"{name} {x} {y} {z}" for name, (x, y, z) in points.items()))
+    path.write_text("\n".join(f"{name} {x} {y} {z}" for name, (x, y, z) in points.items()), encoding="utf-8")
     return Points(path)
 
 
@@ -201,7 +201,7 @@ def test_some_scans_without_mask_or_image(tmp_path):
 
 
 def test_damaged_landmarks_are_a_bad_case_where_there_is_nothing_else(tmp_path, capsys):
-    (tmp_path / "b.txt").write_text("L1 zero zero zero")
+    (tmp_path / "b.txt").write_text("L1 zero zero zero", encoding="utf-8")
     damaged = DamagedPoints(tmp_path / "b.txt")
     scans = scan_of(tmp_path, "a"), scan_of(tmp_path, "b", mask=None, landmarks=damaged)
     assert convert(tmp_path, converter_of(*scans))[0] == 2
@@ -295,13 +295,13 @@ def test_the_example_runs_as_it_is_printed(tmp_path):
         save(tmp_path / "src" / folder / f"{case}_mask.nii.gz", spine_mask((1, 2, 3)))
     save(tmp_path / "src" / "lonely.nii.gz", ct)
     command = [sys.executable, EXAMPLE, tmp_path / "src", "-d", "711", "-o", tmp_path / "raw", "--hospital", "ours"]
-    out = subprocess.run([*command, "-np", "1"], capture_output=True, text=True, check=True).stdout
+    out = subprocess.run([*command, "-np", "1"], capture_output=True, encoding="utf-8", check=True).stdout
     assert "3 scans of 3 patients: 1 training, 1 validation, 1 test" in out
     assert "from ours 3" in out
     assert "1 file with other names left out, e.g. lonely.nii.gz" in out
     labels = np.unique(read_nifti(tmp_path / "raw" / "Dataset711_Tiny" / "labelsTr" / "a.nii.gz")[0])
     assert labels.tolist() == [0, 20, 21, 22]
-    assert len(EXAMPLE.read_text().splitlines()) <= 40
+    assert len(EXAMPLE.read_text(encoding="utf-8").splitlines()) <= 40
 
 
 def test_the_example_names_the_image_that_is_missing(tmp_path, capsys):
@@ -319,6 +319,8 @@ def test_receipts_name_the_converter_and_its_options(tmp_path):
     converter = runpy.run_path(str(EXAMPLE))["CONVERTER"]
     argv = [str(tmp_path / "src"), "-d", "711", "-o", str(tmp_path / "raw"), "-np", "1"]
     assert main(converter, [*argv, "--hospital", "x"]) == 0
-    identity = json.loads((tmp_path / "raw" / "Dataset711_Tiny" / "conversion.json").read_text())["identity"]
+    identity = json.loads((tmp_path / "raw" / "Dataset711_Tiny" / "conversion.json").read_text(encoding="utf-8"))[
+        "identity"
+    ]
     assert (identity["converter"], identity["options"]) == ("tiny", {"hospital": "x"})
     assert main(converter, [*argv, "--hospital", "y"]) == 2

@@ -36,7 +36,7 @@ def test_two_levels_with_one_name():
 )
 def test_lines_that_say_nothing_sensible(tmp_path, text):
     path = tmp_path / "list.csv"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=r"list\.csv"):
         read_corrections(path)
 
@@ -48,7 +48,7 @@ def test_missing_list(tmp_path):
 
 def test_explicit_sequence_may_hold_t13(tmp_path):
     path = tmp_path / "list.csv"
-    path.write_text("# checked by hand\na,*,T12 T13 L1\nb,28,L1\n")
+    path.write_text("# checked by hand\na,*,T12 T13 L1\nb,28,L1\n", encoding="utf-8")
     found = read_corrections(path).by_case
     assert found["a"].sequence == ("T12", "T13", "L1")
     assert found["b"].names == {"T13": "L1"}

@@ -27,7 +27,7 @@ def test_output_goes_to_the_log_and_counts_progress(tmp_path):
 
     log = tmp_path / "log" / "step.txt"
     run_step(python_step("print('part 1'); print('part 2')", progress=progress, total=2), {}, log, quiet=True)
-    assert log.read_text() == "part 1\npart 2\n"
+    assert log.read_text(encoding="utf-8") == "part 1\npart 2\n"
     assert seen == ["part 1\n", "part 2\n"]
 
 
@@ -85,7 +85,7 @@ def test_bad_options_are_one_line(tmp_path, capsys, arguments, message):
 
 
 def test_other_peoples_folders_and_other_demos_are_left_alone(tmp_path, capsys):
-    (tmp_path / "thesis.tex").write_text("precious")
+    (tmp_path / "thesis.tex").write_text("precious", encoding="utf-8")
     assert cli.main(["demo", "-o", str(tmp_path)]) == 2
     assert "not empty and holds no demo" in capsys.readouterr().err
     write_json(tmp_path / "demo.json", {"options": {"cases": 9}, "seconds": {}})
@@ -112,4 +112,4 @@ def test_the_whole_way_through_the_real_commands(tmp_path, capsys):
     assert 0 <= case["binary_dice"] <= 1
     assert len(case["vertebrae"]) > 20
     assert (folder / "pictures" / f"{case['case']}.png").stat().st_size > 10_000
-    assert "| case" in Path(folder / "evaluation" / method / "summary.md").read_text()
+    assert "| case" in Path(folder / "evaluation" / method / "summary.md").read_text(encoding="utf-8")

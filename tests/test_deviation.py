@@ -185,7 +185,7 @@ def test_command_writes_table_and_picture(tmp_path, capsys):
     box(24).apply_transform(np.diag([-1.0, -1, 1, 1])).export(tmp_path / "scan.stl")
     command = ["deviation", "-p", str(tmp_path / "in" / "a.nii.gz"), "-r", str(tmp_path / "scan.stl"), "--level", "l3"]
     assert main([*command, "--labels", "nnunet", "-o", str(tmp_path / "out"), "-np", "1"]) == 0
-    (row,) = csv.DictReader((tmp_path / "out" / "deviation.csv").open())
+    (row,) = csv.DictReader((tmp_path / "out" / "deviation.csv").open(encoding="utf-8"))
     assert (row["case"], row["level"], row["frame"]) == ("a_L3", "L3", "lps")
     assert float(row["mean_mm"]) == pytest.approx(-2, abs=0.05)
     assert (tmp_path / "out" / "a_L3.png").stat().st_size > 10_000
@@ -200,7 +200,9 @@ def test_folder_of_surfaces_is_paired_by_name_and_one_failure_does_not_stop_the_
     command = ["deviation", "-p", str(tmp_path / "in"), "-r", str(tmp_path / "ref"), "--labels", "nnunet", "-np", "1"]
     assert main([*command, "-o", str(tmp_path / "out")]) == 1
     assert "no L4 in it, but L3" in capsys.readouterr().err
-    assert [row["case"] for row in csv.DictReader((tmp_path / "out" / "deviation.csv").open())] == ["a_L3"]
+    assert [row["case"] for row in csv.DictReader((tmp_path / "out" / "deviation.csv").open(encoding="utf-8"))] == [
+        "a_L3"
+    ]
     assert main([*command, "--level", "L3", "-o", str(tmp_path / "out2")]) == 0
 
 

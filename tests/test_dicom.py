@@ -65,7 +65,7 @@ def test_a_series_becomes_the_volume_in_its_place(tmp_path, ct, codes):
 def test_series_are_found_among_other_files(tmp_path, ct):
     first = write_series(tmp_path / "d", ct[..., :3], AFFINE_RAS, uid="1.2.3")
     second = write_series(tmp_path / "d", ct[..., :4], AFFINE_RAS, uid="1.2.4", prefix="y")
-    (tmp_path / "d" / "notes.dcm").write_text("no image")
+    (tmp_path / "d" / "notes.dcm").write_text("no image", encoding="utf-8")
     found = find_series(sorted((tmp_path / "d").iterdir()))
     assert [series.paths for series in found] == [first, second]
 

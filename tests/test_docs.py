@@ -125,7 +125,8 @@ def test_blocks_run_as_printed(page, folder):
     command = bin_folder / "nnunet-spine"
     command.write_text(
         f"#!{sys.executable}\nimport sys\nfrom nnunet_spine.cli import main\n"
-        "if __name__ == '__main__':\n    sys.exit(main())\n"
+        "if __name__ == '__main__':\n    sys.exit(main())\n",
+        encoding="utf-8",
     )
     command.chmod(0o755)
     script = ["set -euo pipefail"]
@@ -141,6 +142,11 @@ def test_blocks_run_as_printed(page, folder):
         "nnUNet_results": str(folder / "results-of-nnunet"),
     }
     result = subprocess.run(
-        ["bash", "-c", "\n".join(script)], cwd=folder, env=environment, capture_output=True, text=True, check=False
+        ["bash", "-c", "\n".join(script)],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
     )
     assert result.returncode == 0, f"{result.stdout[-1500:]}\n{result.stderr[-3000:]}"

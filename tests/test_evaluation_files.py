@@ -50,8 +50,10 @@ class TestNames:
     def test_subject_folders_are_searched_and_both_kinds_of_reference_found(self, tmp_path):
         folder = tmp_path / "derivatives" / "sub-verse004"
         write(folder / "sub-verse004_seg-vert_msk.nii.gz")
-        (folder / "sub-verse004_seg-subreg_ctd.json").write_text('[{"label": 20, "X": 1, "Y": 1, "Z": 1}]')
-        (folder / "notes.json").write_text('{"reader": "A"}')
+        (folder / "sub-verse004_seg-subreg_ctd.json").write_text(
+            '[{"label": 20, "X": 1, "Y": 1, "Z": 1}]', encoding="utf-8"
+        )
+        (folder / "notes.json").write_text('{"reader": "A"}', encoding="utf-8")
         write(tmp_path / "pred" / "verse004.nii.gz")
         place = tmp_path / "derivatives"
         (case,) = evaluation.pair(tmp_path / "pred", [place]).cases
@@ -95,7 +97,7 @@ class TestNames:
     def test_folders_that_cannot_be_used(self, tmp_path, names, message):
         (tmp_path / "pred").mkdir()
         for name in names:
-            (write if "nii" in name else lambda p: p.write_text(""))(tmp_path / "pred" / name)
+            (write if "nii" in name else lambda p: p.write_text("", encoding="utf-8"))(tmp_path / "pred" / name)
         write(tmp_path / "ref" / "a.nii.gz")
         with pytest.raises(InputError, match=message):
             evaluation.pair(tmp_path / "pred", [tmp_path / "ref"])
@@ -131,10 +133,14 @@ class TestLabelTables:
 
     def test_dataset_json(self, tmp_path):
         path = tmp_path / "dataset.json"
-        path.write_text(json.dumps({"labels": {"background": 0, "vertebrae_L5": 1, "L4": 2, "sacrum": 3}}))
+        path.write_text(
+            json.dumps({"labels": {"background": 0, "vertebrae_L5": 1, "L4": 2, "sacrum": 3}}), encoding="utf-8"
+        )
         table = evaluation.find_table(path)
         assert (table.levels, table.others) == ({1: "L5", 2: "L4"}, {3: "sacrum"})
-        path.write_text(json.dumps({"labels": {"0": "background", "1": "L5"}}))  # as nnU-Net 1 wrote it
+        path.write_text(
+            json.dumps({"labels": {"0": "background", "1": "L5"}}), encoding="utf-8"
+        )  # as nnU-Net 1 wrote it
         assert evaluation.find_table(path).levels == {1: "L5"}
 
     @pytest.mark.parametrize(
@@ -147,7 +153,7 @@ class TestLabelTables:
         ],
     )
     def test_dataset_json_without_a_level_for_each_value(self, tmp_path, labels, message):
-        (tmp_path / "dataset.json").write_text(json.dumps({"labels": labels}))
+        (tmp_path / "dataset.json").write_text(json.dumps({"labels": labels}), encoding="utf-8")
         with pytest.raises(InputError, match=message):
             evaluation.find_table(tmp_path / "dataset.json")
 
@@ -302,7 +308,7 @@ class TestPoints:
     def test_every_frame_of_verse(self, tmp_path, frame, kind, beside):
         header = [{"direction": ["R", "A", "S"]}] if frame == "voxel" else []
         path = tmp_path / "a_ctd.json"
-        path.write_text(json.dumps(header + verse_points(frame)))
+        path.write_text(json.dumps(header + verse_points(frame)), encoding="utf-8")
         points = beside(path, MASK)
         assert points.frame == frame
         found = points.by_kind[kind]
@@ -312,14 +318,14 @@ class TestPoints:
 
     def test_points_that_fit_nowhere(self, tmp_path):
         path = tmp_path / "a_ctd.json"
-        path.write_text(json.dumps([{"label": 20, "X": 400, "Y": 400, "Z": 400}]))
+        path.write_text(json.dumps([{"label": 20, "X": 400, "Y": 400, "Z": 400}]), encoding="utf-8")
         with pytest.raises(InputError, match="no known frame"):
             evaluation.points_beside_mask(path, MASK)
 
     def test_our_own_files_hold_both_kinds_in_world_coordinates(self, tmp_path):
         entry = {"name": "T13", "label": 26, "body_centre_mm": [1, 2, 3], "mask_centroid_mm": [1, -8, 3]}
         path = tmp_path / "a.json"
-        path.write_text(json.dumps({"case": "a", "frame": "RAS mm", "vertebrae": [entry]}))
+        path.write_text(json.dumps({"case": "a", "frame": "RAS mm", "vertebrae": [entry]}), encoding="utf-8")
         points = evaluation.points_beside_mask(path, MASK)
         assert points.by_kind["body"][26].tolist() == [1, 2, 3]
         assert points.by_kind["mask"][26].tolist() == [1, -8, 3]
@@ -330,7 +336,7 @@ class TestPoints:
 
     def test_voxels_belong_to_the_ct_whatever_the_grid_of_the_prediction(self, tmp_path):
         path = tmp_path / "a_ctd.json"
-        path.write_text(json.dumps(own_points()))
+        path.write_text(json.dumps(own_points()), encoding="utf-8")
         fine, affine = np.kron(spine(), np.ones((2, 2, 2), np.uint8)), AFFINE.copy()
         affine[:3, :3] /= 2
         affine[:3, 3] -= 1.25
@@ -354,7 +360,7 @@ class TestPoints:
 
     def test_voxels_outside_the_ct(self, tmp_path):
         path = tmp_path / "a_ctd.json"
-        path.write_text(json.dumps(own_points()))
+        path.write_text(json.dumps(own_points()), encoding="utf-8")
         with pytest.raises(InputError, match="1 of its 4 points lie outside the CT"):
             evaluation.points_beside_prediction(path, MASK, Grid((8, 8, 20), AFFINE, "the CT"))
 
@@ -363,7 +369,7 @@ class TestPoints:
         fine, affine = np.kron(spine(), np.ones((2, 2, 2), np.uint8)), AFFINE.copy()
         affine[:3, :3] /= 2
         affine[:3, 3] -= 1.25
-        path.write_text(json.dumps(own_points()))
+        path.write_text(json.dumps(own_points()), encoding="utf-8")
         with pytest.raises(InputError, match="% of its points lie in their labels"):
             evaluation.points_beside_mask(path, LabelMap(fine, affine))
         self.check(evaluation.points_beside_mask(path, LabelMap(fine, affine), Grid(spine().shape, AFFINE, "the CT")))
@@ -402,7 +408,7 @@ class TestPoiFiles:
     def test_every_form(self, tmp_path):
         path = tmp_path / "a.json"
         for form, content in self.forms().items():
-            path.write_text(json.dumps(content))
+            path.write_text(json.dumps(content), encoding="utf-8")
             points = evaluation.points_beside_mask(path, MASK).by_kind["body"]
             assert len(points) == 4, form
             for name in LEVELS_SEEN:
@@ -412,10 +418,10 @@ class TestPoiFiles:
         path = tmp_path / "a.json"
         content = self.forms()["numbers"]
         content[0]["zoom"] = [1, 1, 1]
-        path.write_text(json.dumps(content))
+        path.write_text(json.dumps(content), encoding="utf-8")
         with pytest.raises(InputError, match="8x8x26 voxels of 1x1x1 mm, not of 8x8x26 voxels of 5x5x5 mm"):
             evaluation.points_beside_mask(path, MASK)
-        path.write_text(json.dumps(self.forms()["with its own geometry"]))
+        path.write_text(json.dumps(self.forms()["with its own geometry"]), encoding="utf-8")
         other = LabelMap(np.kron(spine(), np.ones((2, 2, 2), np.uint8)), AFFINE @ np.diag([0.5, 0.5, 0.5, 1]))
         assert evaluation.points_beside_prediction(path, other).frame == "world"  # needs no grid at all
 
@@ -426,6 +432,6 @@ class TestPoiFiles:
     )  # fmt: skip
     def test_what_cannot_be_used_is_named(self, tmp_path, content, message):
         path = tmp_path / "a.json"
-        path.write_text(json.dumps(content))
+        path.write_text(json.dumps(content), encoding="utf-8")
         with pytest.raises(InputError, match=message):
             evaluation.points_beside_mask(path, MASK)

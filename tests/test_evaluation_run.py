@@ -61,7 +61,7 @@ class TestCommand:
 
     def test_the_record_is_json_without_nan_and_states_its_settings(self, folders):
         run(folders, "--radius", 15, "--nsd-tolerance", 2, "--miss-penalty", 100, "--bootstrap", 50, "--seed", 3)
-        text = (folders / "out" / "evaluation.json").read_text()
+        text = (folders / "out" / "evaluation.json").read_text(encoding="utf-8")
         record = json.loads(text, parse_constant=lambda name: pytest.fail(name))
         settings = record["settings"]
         assert (settings["identification_radius_mm"], settings["nsd_tolerance_mm"]) == (15, 2)
@@ -92,8 +92,8 @@ class TestCommand:
             "    import nnunet_spine.evaluation.evaluate\n"
             "    sys.exit(3 * bool({'torch', 'nnunetv2', 'matplotlib'} & set(sys.modules)))\n"
         )
-        (folders / "main.py").write_text(code)
-        result = subprocess.run([sys.executable, str(folders / "main.py")], capture_output=True, text=True)
+        (folders / "main.py").write_text(code, encoding="utf-8")
+        result = subprocess.run([sys.executable, str(folders / "main.py")], capture_output=True, encoding="utf-8")
         assert result.returncode == 0, result.stderr
         assert evaluation.load(folders / "out2")["cases"] == alone["cases"]
 
@@ -147,7 +147,7 @@ class TestFailures:
         assert "different world frame" in messages["elsewhere"]
         assert "truncated" in messages["truncated"]
         assert "no prediction for this reference" in messages["unpredicted"]
-        error, summary = capsys.readouterr().err, (spoiled / "out" / "summary.md").read_text()
+        error, summary = capsys.readouterr().err, (spoiled / "out" / "summary.md").read_text(encoding="utf-8")
         for case, message in messages.items():
             assert f"{case}: " in error
             assert message in error
@@ -164,20 +164,22 @@ class TestFailures:
         assert "prediction is empty" in case["notes"]
 
     def test_groups_of_cases(self, folders):
-        (folders / "groups.csv").write_text("case,group\na,healthy\nb,osteoporotic\n")
+        (folders / "groups.csv").write_text("case,group\na,healthy\nb,osteoporotic\n", encoding="utf-8")
         a, b = run(folders, "--groups", folders / "groups.csv")["cases"]
         assert (a["groups"], b["groups"]) == (["healthy"], ["osteoporotic"])
-        lines = [" ".join(x.split()) for x in (folders / "out" / "summary.md").read_text().splitlines()]
+        lines = [" ".join(x.split()) for x in (folders / "out" / "summary.md").read_text(encoding="utf-8").splitlines()]
         assert "| method | healthy | osteoporotic |" in lines
         assert "| osteoporotic | 1 | 100.0 |" in lines  # Dice of the entire spine, whatever its names
         groups = evaluation.load(folders / "out")["groups"]
         assert groups["osteoporotic"]["all_labels_correct"]["count"] == 0
-        rows = list(csv.DictReader((folders / "out" / "summary.csv").open()))
+        rows = list(csv.DictReader((folders / "out" / "summary.csv").open(encoding="utf-8")))
         found = {r["cases"]: r["mean"] for r in rows if (r["group"], r["metric"]) == ("All", "dice")}
         assert found == {"all": "0.5", "healthy": "1.0", "osteoporotic": "0.0"}
 
     def test_a_case_may_be_in_several_groups(self, folders):
-        (folders / "groups.csv").write_text("case,group\na,healthy\na,everyone\nb,everyone\na,everyone\n")
+        (folders / "groups.csv").write_text(
+            "case,group\na,healthy\na,everyone\nb,everyone\na,everyone\n", encoding="utf-8"
+        )
         a, b = run(folders, "--groups", folders / "groups.csv")["cases"]
         assert (a["groups"], b["groups"]) == (["healthy", "everyone"], ["everyone"])
 
@@ -185,7 +187,7 @@ class TestFailures:
         "text", ["name,group\na,x\n", "case,group\na,\n", "case,group\na,all\n", "case,group\nz,x\n"]
     )
     def test_groups_that_cannot_be_used(self, folders, text, capsys):
-        (folders / "groups.csv").write_text(text)
+        (folders / "groups.csv").write_text(text, encoding="utf-8")
         arguments = ["-p", str(folders / "pred"), "-g", str(folders / "ref"), "-o", str(folders / "out")]
         assert cli.main(["evaluate", *arguments, "--groups", str(folders / "groups.csv")]) == 2
         assert "group" in capsys.readouterr().err
@@ -273,7 +275,7 @@ class TestKeptCases:
 
     def test_damaged_ones_are_scored_again(self, folders, scored):
         first = run(folders)
-        (folders / "out" / "cases" / "a.json").write_text('{"signature"')
+        (folders / "out" / "cases" / "a.json").write_text('{"signature"', encoding="utf-8")
         assert run(folders) == first
         assert scored == ["a", "b", "a"]
 
@@ -360,7 +362,7 @@ class TestCentres:
     def test_body_centres_are_never_compared_with_mask_centroids(self, folders):
         points = [{"label": BY_NAME["L1"].verse_id, "X": 3.5, "Y": 3.5, "Z": 8.5}]
         text = json.dumps([{"direction": ["R", "A", "S"]}, *points])
-        (folders / "ref" / "a_ctd.json").write_text(text)
+        (folders / "ref" / "a_ctd.json").write_text(text, encoding="utf-8")
         notes = run(folders, "-c", folders / "ref")["cases"][0]["notes"]
         assert any("body centres; --centre body uses them" in note for note in notes)
         (folders / "ref" / "a.nii.gz").unlink()
@@ -414,7 +416,7 @@ class TestRecord:
         ],
     )
     def test_other_files_are_refused(self, tmp_path, content, message):
-        (tmp_path / "evaluation.json").write_text(content)
+        (tmp_path / "evaluation.json").write_text(content, encoding="utf-8")
         with pytest.raises(InputError, match=message):
             evaluation.load(tmp_path)
 
@@ -677,14 +679,14 @@ class TestSeveralMethods:
         assert "V-Net: c: " in captured.err
         assert len(evaluation.load(out / "Conv_LSTM")["cases"]) == 3
         assert evaluation.load(out / "V-Net")["method"] == "V-Net"
-        rows = list(csv.DictReader((out / "summary.csv").open()))
+        rows = list(csv.DictReader((out / "summary.csv").open(encoding="utf-8")))
         dice = {r["method"]: r for r in rows if (r["group"], r["metric"]) == ("scan", "dice")}
         assert {name: (int(r["n"]), float(r["mean"])) for name, r in dice.items()} == {
             "Conv_LSTM": (2, 0.5),
             "V-Net": (2, 0.75),
         }
-        assert "Paired differences to Conv_LSTM" in (out / "summary.md").read_text()
-        assert "Conv\\_LSTM" in (out / "tables.tex").read_text()
+        assert "Paired differences to Conv_LSTM" in (out / "summary.md").read_text(encoding="utf-8")
+        assert "Conv\\_LSTM" in (out / "tables.tex").read_text(encoding="utf-8")
 
     @pytest.mark.parametrize("values", [["a=pred", "a=other"], ["pred", "b=other"], ["pred", "other"]])
     def test_names_must_tell_them_apart(self, folders, capsys, values):

@@ -18,11 +18,11 @@ from nnunet_spine.io.nifti import read_nifti, write_nifti
 def test_file_appears_only_when_it_is_whole(tmp_path):
     path = tmp_path / "new" / "a.txt"
     with atomic_path(path) as temporary:
-        temporary.write_text("half")
+        temporary.write_text("half", encoding="utf-8")
         assert not path.exists()
         assert temporary.parent == path.parent
         assert temporary.name.startswith(".")
-    assert path.read_text() == "half"
+    assert path.read_text(encoding="utf-8") == "half"
     assert list(path.parent.iterdir()) == [path]
 
 
@@ -30,7 +30,7 @@ def test_what_killed_runs_left_is_removed_and_what_others_write_is_not(tmp_path)
     pytest.importorskip("fcntl")
     killed, young = tmp_path / ".partial-1.txt", tmp_path / ".partial-2.txt"
     for path in (killed, young):
-        path.write_text("half")
+        path.write_text("half", encoding="utf-8")
     with atomic_path(tmp_path / "a.txt") as temporary:
         for path in (killed, temporary):
             os.utime(path, (1e9, 1e9))
@@ -42,9 +42,9 @@ def test_failure_keeps_the_old_file(tmp_path):
     path = tmp_path / "a.txt"
     write_text(path, "old")
     with pytest.raises(RuntimeError), atomic_path(path) as temporary:
-        temporary.write_text("new")
+        temporary.write_text("new", encoding="utf-8")
         raise RuntimeError
-    assert path.read_text() == "old"
+    assert path.read_text(encoding="utf-8") == "old"
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -59,7 +59,7 @@ def test_full_disk(tmp_path, monkeypatch, call):
 
 
 def test_file_in_place_of_a_folder(tmp_path):
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(WriteError, match="cannot be written"):
         write_json(tmp_path / "file" / "a.json", {})
 
@@ -76,7 +76,7 @@ def test_permissions_follow_the_umask(tmp_path):
 @pytest.mark.parametrize("copy", [False, True])
 def test_link_or_copy(tmp_path, copy):
     source = tmp_path / "source"
-    source.write_text("content")
+    source.write_text("content", encoding="utf-8")
     link = tmp_path / "link"
     link.symlink_to(source)
     way = link_or_copy(link, tmp_path / "new" / "a", copy=copy)
@@ -91,7 +91,7 @@ def test_linking_does_not_hide_a_full_disk(tmp_path, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    (tmp_path / "source").write_text("")
+    (tmp_path / "source").write_text("", encoding="utf-8")
     monkeypatch.setattr(files.os, "link", full)
     with pytest.raises(WriteError, match="No space left"):
         link_or_copy(tmp_path / "source", tmp_path / "a")
@@ -102,7 +102,7 @@ def test_json(tmp_path):
     assert read_json(tmp_path / "a.json") == {"ü": [1, 2]}
     with pytest.raises(InputError, match="no such file"):
         read_json(tmp_path / "b.json")
-    (tmp_path / "a.json").write_text("{")
+    (tmp_path / "a.json").write_text("{", encoding="utf-8")
     with pytest.raises(InputError, match="not readable as JSON"):
         read_json(tmp_path / "a.json")
 

@@ -116,7 +116,7 @@ def test_command_writes_a_row_per_case_and_level_and_a_picture(tmp_path, capsys)
     assert (
         main(["heights", "-i", str(tmp_path / "in"), "--labels", "verse", "-o", str(tmp_path / "o"), "-np", "1"]) == 0
     )
-    rows = list(csv.DictReader((tmp_path / "o" / "heights.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "o" / "heights.csv").open(encoding="utf-8")))
     assert [(row["case"], row["level"]) for row in rows] == [(case, name) for case in "ab" for name in NAMES]
     assert float(rows[3]["middle_mm"]) == pytest.approx(26, abs=0.3)
     assert (tmp_path / "o" / "heights.png").stat().st_size > 5_000

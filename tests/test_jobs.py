@@ -38,7 +38,7 @@ class Letters:
 
 
 def capitals(job: Letters) -> str:
-    text = job.file.read_text()
+    text = job.file.read_text(encoding="utf-8")
     if text == "bad":
         raise InputError("a bad word", "choose another", job.file)
     if text == "kill":
@@ -51,13 +51,13 @@ def capitals(job: Letters) -> str:
 
 
 def spied(log: Path, job: Letters) -> str:
-    with log.open("a") as file:
+    with log.open("a", encoding="utf-8") as file:
         file.write(job.case)
     return capitals(job)
 
 
 def write_when_done(folder: Path, job: Letters) -> str:
-    write_text(folder / f"{job.case}.txt", job.file.read_text().upper())
+    write_text(folder / f"{job.case}.txt", job.file.read_text(encoding="utf-8").upper())
     return job.case
 
 
@@ -69,7 +69,7 @@ def words(tmp_path):
         out = []
         for case, text in zip("abcdefgh", texts, strict=False):
             file = tmp_path / "in" / f"{case}.txt"
-            if not file.is_file() or file.read_text() != text:
+            if not file.is_file() or file.read_text(encoding="utf-8") != text:
                 write_text(file, text)
                 os.utime(file, (1e9, 1e9))
             out.append(Letters(case, file, **options))
@@ -108,7 +108,7 @@ def test_files_and_memory_that_fail_are_failures_of_the_case(tmp_path):
 
 
 def test_a_full_disk_stops_the_run(words, tmp_path):
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(WriteError):
         list(run_jobs(words("one"), capitals, store=Store(tmp_path / "file")))
 
@@ -131,9 +131,10 @@ def test_workers_that_cannot_start_are_one_error(tmp_path):
     program.write_text(
         "from nnunet_spine.jobs import Processes\n"
         "try:\n    list(Processes(2).run(abs, [1, -2]))\n"
-        "except ValueError as error:\n    print(error)\n"
+        "except ValueError as error:\n    print(error)\n",
+        encoding="utf-8",
     )
-    result = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=60)
+    result = subprocess.run([sys.executable, program], capture_output=True, encoding="utf-8", timeout=60)
     assert "worker processes cannot start" in result.stdout
     assert "__main__" in result.stdout
 
@@ -173,9 +174,9 @@ def kept(tmp_path):
     log = tmp_path / "log"
 
     def run(cases, **options):
-        log.write_text("")
+        log.write_text("", encoding="utf-8")
         outcomes = list(run_jobs(cases, partial(spied, log), store=Store(tmp_path / "kept"), **options))
-        return log.read_text(), outcomes
+        return log.read_text(encoding="utf-8"), outcomes
 
     return run
 
@@ -203,7 +204,7 @@ def test_other_parameters_need_new_work(words, kept):
 def test_other_contents_need_new_work_whatever_size_and_times_say(words, kept, times):
     case = words("one")
     kept(case)
-    case[0].file.write_text("two")  # of the same size
+    case[0].file.write_text("two", encoding="utf-8")  # of the same size
     if times != "new":
         os.utime(case[0].file, (1e9, 1e9) if times == "set back" else (5e8, 5e8))
     worked, outcomes = kept(case)
@@ -223,7 +224,7 @@ def test_same_contents_with_another_time_are_the_same(words, kept, tmp_path):
 def test_a_missing_input_is_noticed_when_it_comes_back(words, kept, tmp_path):
     case = [Letters("a", tmp_path / "later.txt")]
     assert "not readable" in failures(kept(case)[1])["a"].found
-    case[0].file.write_text("here")
+    case[0].file.write_text("here", encoding="utf-8")
     assert results(kept(case)[1]) == {"a": "HERE"}
 
 
@@ -239,7 +240,7 @@ def test_times_alone_decide_where_they_can(words, monkeypatch):
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"parameters": 1}'])
 def test_damaged_records_are_work_to_do(words, kept, tmp_path, text):
     kept(words("one"))
-    (tmp_path / "kept" / "a.json").write_text(text)
+    (tmp_path / "kept" / "a.json").write_text(text, encoding="utf-8")
     assert kept(words("one"))[0] == "a"
 
 
@@ -324,12 +325,12 @@ def program(words, tmp_path, interruptible):
 
     def start(seconds):
         text = RUNS.format(tests=str(Path(__file__).parent), root=str(tmp_path), seconds=seconds)
-        (tmp_path / "program.py").write_text(text)
+        (tmp_path / "program.py").write_text(text, encoding="utf-8")
         return subprocess.Popen(
             [sys.executable, tmp_path / "program.py"],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",
             start_new_session=True,
         )
 
@@ -362,7 +363,7 @@ def test_an_interrupt_is_one_line(program, tmp_path, moment):
 
 
 def digests(folder: Path) -> dict[str, str]:
-    return {p.name: p.read_text() for p in sorted(folder.iterdir()) if not p.name.startswith("worker-")}
+    return {p.name: p.read_text(encoding="utf-8") for p in sorted(folder.iterdir()) if not p.name.startswith("worker-")}
 
 
 @LINUX

@@ -39,7 +39,7 @@ def started(arguments):
         [sys.executable, "-m", "nnunet_spine.cli", *map(str, arguments), "-np", "2"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
         start_new_session=True,
     )
     while len(session(run.pid)) < 3 and run.poll() is None:  # the command, Python's tracker of resources, a worker

@@ -145,7 +145,7 @@ class TestReaders:
 class TestSidecars:
     def test_json_for_scripts(self, tmp_path):
         viewer_tables.write_sidecars(tmp_path, "regions")
-        content = json.loads((tmp_path / "labels.json").read_text())
+        content = json.loads((tmp_path / "labels.json").read_text(encoding="utf-8"))
         assert content["kind"] == "regions"
         assert [(row["value"], row["name"]) for row in content["labels"]] == [
             (1, "cervical"),
@@ -155,13 +155,17 @@ class TestSidecars:
 
     def test_label_descriptions_of_itk_snap(self, tmp_path):
         viewer_tables.write_sidecars(tmp_path, "nnunet")
-        rows = [line.split() for line in (tmp_path / "labels_itksnap.txt").read_text().splitlines() if line[0] != "#"]
+        rows = [
+            line.split()
+            for line in (tmp_path / "labels_itksnap.txt").read_text(encoding="utf-8").splitlines()
+            if line[0] != "#"
+        ]
         assert rows[0] == ["0", "0", "0", "0", "0", "0", "0", '"Clear', 'Label"']
         assert rows[26] == ["26", *map(str, BY_NAME["T13"].color), "1", "1", "1", '"T13"']
 
     def test_colour_table_of_slicer(self, tmp_path):
         viewer_tables.write_sidecars(tmp_path, "verse")
-        lines = (tmp_path / "labels_slicer.ctbl").read_text().splitlines()
+        lines = (tmp_path / "labels_slicer.ctbl").read_text(encoding="utf-8").splitlines()
         assert lines[:3] == ["# Color table file", "# 27 values", "0 background 0 0 0 0"]
         assert lines[-1] == f"28 T13 {' '.join(map(str, BY_NAME['T13'].color))} 255"
 

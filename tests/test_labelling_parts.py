@@ -82,7 +82,7 @@ def test_parameters_of_another_kind_are_refused(tmp_path):
     np.savez(path, a=np.zeros(3))
     with pytest.raises(InputError, match="other features"):
         load_model(path)
-    path.write_text("no archive")
+    path.write_text("no archive", encoding="utf-8")
     with pytest.raises(InputError, match="no fitted parameters"):
         load_model(path)
 

@@ -58,7 +58,7 @@ def house(tmp_path):
     }
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
+        (tmp_path / name).write_text(text, encoding="utf-8")
     return modules_of({"nnunet_spine": tmp_path})
 
 

@@ -35,7 +35,11 @@ print("found")
 def test_nnunet_finds_the_packages_own_classes():
     environment = {**os.environ, "nnUNet_extTrainer": ext_trainer_value(None)}
     result = subprocess.run(
-        [sys.executable, "-c", SCRIPT], env=environment, cwd=Path(__file__).parents[1], capture_output=True, text=True
+        [sys.executable, "-c", SCRIPT],
+        env=environment,
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        encoding="utf-8",
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout.endswith("found\n")

@@ -390,7 +390,8 @@ def test_a_term_is_one_file_and_the_names_need_no_torch(tmp_path):
         "from nnunet_spine.losses.segmentation import Term\n"
         "class MeanP(Term):\n"
         "    def forward(self, batch):\n"
-        "        return batch.logits.softmax(1)[:, 1:].mean()\n"
+        "        return batch.logits.softmax(1)[:, 1:].mean()\n",
+        encoding="utf-8",
     )
     program = f"""
 import importlib, sys

@@ -151,7 +151,7 @@ def test_damaged_files_of_itk_formats(tmp_path, name, compressed):
 
 
 def test_missing_and_foreign_files(tmp_path):
-    (tmp_path / "page.nrrd").write_text("<html>503</html>")
+    (tmp_path / "page.nrrd").write_text("<html>503</html>", encoding="utf-8")
     for name, found in (("none.mha", "no such file"), ("none.nii.gz", "no such file"), ("page.nrrd", "damaged")):
         with pytest.raises(InputError, match=found):
             read_mask(tmp_path / name)

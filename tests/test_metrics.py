@@ -50,7 +50,7 @@ def evaluated(declared, tmp_path, capsys):
 
 def test_in_every_file_and_on_the_terminal(evaluated):
     out, terminal = evaluated
-    content = json.loads((out / "thin" / "evaluation.json").read_text())
+    content = json.loads((out / "thin" / "evaluation.json").read_text(encoding="utf-8"))
     assert {m["key"]: m["title"] for m in content["metrics"]}["shrinkage_ml"] == "Shrinkage"
     case = content["cases"][0]
     assert (case["shrinkage_ml"], case["levels_named"], case["thin"]) == (pytest.approx(2), 4, 0.0)
@@ -58,21 +58,24 @@ def test_in_every_file_and_on_the_terminal(evaluated):
     assert content["summary"]["regions"][0]["shrinkage_ml"]["mean"] == pytest.approx(2)
     assert content["summary"]["regions"][0]["thin"]["total"] == 8
     assert (content["summary"]["levels_named"]["mean"], content["summary"]["missing_share"]["count"]) == (4, 0)
-    row = next(csv.DictReader((out / "thin" / "cases.csv").open()))
+    row = next(csv.DictReader((out / "thin" / "cases.csv").open(encoding="utf-8")))
     assert float(row["shrinkage_ml"]) == pytest.approx(2)
-    assert next(csv.DictReader((out / "thin" / "vertebrae.csv").open()))["thin"] == "False"
-    rows = {(r["method"], r["group"], r["metric"]): r["mean"] for r in csv.DictReader((out / "summary.csv").open())}
+    assert next(csv.DictReader((out / "thin" / "vertebrae.csv").open(encoding="utf-8")))["thin"] == "False"
+    rows = {
+        (r["method"], r["group"], r["metric"]): r["mean"]
+        for r in csv.DictReader((out / "summary.csv").open(encoding="utf-8"))
+    }
     assert float(rows["thin", "All", "shrinkage_ml"]) == pytest.approx(2)
     assert float(rows["thin", "scan", "shrinkage_ml"]) == pytest.approx(2)
     for folder in (out, out / "thin"):
         for name in ("summary.md", "tables.tex"):
-            text = (folder / name).read_text()
+            text = (folder / name).read_text(encoding="utf-8")
             assert "Shrinkage ml" in text
             assert "2.00 ± 0.00" in text.replace(r"$\pm$", "±")
             assert "Reference volume less predicted volume. Missed vertebrae are left out. [Nobody 2099]" in text
             assert "Levels named" in text
             assert "Missing" in text
-    comparison = (out / "summary.md").read_text()
+    comparison = (out / "summary.md").read_text(encoding="utf-8")
     line = next(x for x in comparison.splitlines() if x.startswith("| Shrinkage ml ↓"))
     assert "+2.00 [+2.00, +2.00]" in line
     assert "Shrinkage ml" in terminal

@@ -18,7 +18,7 @@ SIBLINGS = ("trainers", "architectures", "dataset_conversion")
 
 
 def pyproject() -> dict:
-    return tomllib.loads((ROOT / "pyproject.toml").read_text())
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
 def packages_on_disk() -> dict[str, Path]:
@@ -54,7 +54,9 @@ def test_version_is_stated_once_in_two_places():
 def wheel(tmp_path_factory) -> Path:
     """The wheel of a clean checkout."""
     folder = tmp_path_factory.mktemp("wheel")
-    files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    files = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, encoding="utf-8", check=True
+    ).stdout
     for name in filter(None, files.split("\0")):
         if (ROOT / name).is_file():
             (folder / "clean" / name).parent.mkdir(parents=True, exist_ok=True)

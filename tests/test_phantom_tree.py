@@ -54,7 +54,7 @@ def test_every_case_reads_back_with_centroids_on_their_labels(tree):
         ct, labels = nib.load(image), nib.load(mask)
         assert ct.get_data_dtype() == np.int16 and labels.get_data_dtype() == np.uint8
         np.testing.assert_array_equal(ct.affine, labels.affine)
-        head, *points = json.loads(centroids.read_text())
+        head, *points = json.loads(centroids.read_text(encoding="utf-8"))
         assert head == {"direction": list(nib.aff2axcodes(ct.affine))}
         voxels = np.asarray(labels.dataobj)
         assert {p["label"] for p in points} == set(np.unique(voxels).tolist()) - {0} and points
@@ -174,7 +174,7 @@ def test_memory_that_a_phantom_takes_grows_with_its_voxels():
 
 def test_foreign_or_different_folders_are_refused(tree, tmp_path):
     root, _ = tree
-    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "notes.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(InputError, match="not empty"):
         write_tree(tmp_path, 1, SMALL)
     with pytest.raises(InputError, match="seed 5, not 6"):
@@ -202,7 +202,7 @@ def test_a_case_without_a_whole_vertebra_is_drawn_again_uncropped(tmp_path, monk
     case = plan_cases(1, SMALL)[0]
     write_case(tmp_path, case)
     assert drawn == [0.15, 0.0]
-    assert len(json.loads(case.files(tmp_path)[2].read_text())) > 1
+    assert len(json.loads(case.files(tmp_path)[2].read_text(encoding="utf-8"))) > 1
 
 
 def test_the_command_writes_a_tree(tmp_path, capsys):
@@ -250,6 +250,6 @@ def test_labels_of_a_variant_reach_the_files(tmp_path):
     options = TreeOptions(seed=1, spacing_mm=(3.0, 3.0, 3.0))
     case = next(c for c in plan_cases(20, options) if c.options.last_thoracic == 13)
     write_case(tmp_path, case)
-    labels = [p["label"] for p in json.loads(case.files(tmp_path)[2].read_text())[1:]]
+    labels = [p["label"] for p in json.loads(case.files(tmp_path)[2].read_text(encoding="utf-8"))[1:]]
     place = labels.index(BY_NAME["T13"].verse_id)
     assert labels[place - 1 : place + 2] == [19, 28, 20]

@@ -235,7 +235,7 @@ def test_lists_and_errors_import_no_torch():
         "assert main(['trainers', 'GlobalConvTrainer_paper']) == 0 and main(['trainers', 'SpineTrainer_papr']) == 2\n"
         "assert not {'torch', 'nnunetv2', 'batchgeneratorsv2'} & set(sys.modules)\n"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8")
     assert result.returncode == 0, result.stderr
 
 
@@ -250,7 +250,8 @@ def test_a_new_trainer_is_one_new_file(tmp_path, monkeypatch, capsys):
         "    settings=Settings(augmentation=Augmentation(rotation_deg=45.0)),\n"
         "    presets={'paper': {'loss.name': Given('Dice', 'nobody, section 2')}},\n"
         "    options=(integer('turn{}', 'augmentation.rotation_deg', 'limit in degrees', example=60, at_most=90),),\n"
-        ")\n"
+        ")\n",
+        encoding="utf-8",
     )
     monkeypatch.setattr(trainers, "__path__", [*trainers.__path__, str(tmp_path)])
     monkeypatch.setitem(TRAINERS, "WideTrainer", trainers._declared()["WideTrainer"])

@@ -96,10 +96,10 @@ def test_command_corrects_copies_and_lists(masks, tmp_path, capsys):
     assert (out / "right.nii.gz").read_bytes() == (masks / "right.nii.gz").read_bytes()
     assert (out / "empty.nii.gz").read_bytes() == (masks / "empty.nii.gz").read_bytes()
     assert np.array_equal(nib.load(out / "wrong.nii.gz").get_fdata(), nib.load(masks / "right.nii.gz").get_fdata())
-    with (out / "relabel.csv").open() as file:
+    with (out / "relabel.csv").open(encoding="utf-8") as file:
         rows = {row["case"]: row for row in csv.DictReader(file)}
     assert [rows[c]["state"] for c in ("right", "wrong", "empty")] == ["unchanged", "changed", "unsure"]
-    report = json.loads((out / "wrong_relabel.json").read_text())
+    report = json.loads((out / "wrong_relabel.json").read_text(encoding="utf-8"))
     assert [bone["name"] for bone in report["bones"]] == ["T11", "T12", "L1", "L2", "L3", "L4"]
     assert "1 unchanged, 1 changed, 1 unsure" in capsys.readouterr().out
     again = tmp_path / "again"

@@ -50,11 +50,11 @@ def light(cohort, tmp_path_factory):
 
 
 def embedded(path) -> dict:
-    return json.loads(re.search(r'id="report-data">(.*?)</script>', path.read_text(), re.DOTALL)[1])
+    return json.loads(re.search(r'id="report-data">(.*?)</script>', path.read_text(encoding="utf-8"), re.DOTALL)[1])
 
 
 def blobs(path) -> set[str]:
-    return set(re.findall(r'data-blob="([\w-]+)">', path.read_text()))
+    return set(re.findall(r'data-blob="([\w-]+)">', path.read_text(encoding="utf-8")))
 
 
 def without(folder: EvaluatedFolder, tmp_path, change) -> EvaluatedFolder:
@@ -158,7 +158,12 @@ def test_without_viewers_the_library_is_left_out(light):
 
 
 def test_the_page_asks_no_server_for_anything(built):
-    text = re.sub(r'<script type="application/octet-stream.*?</script>', "", built.path.read_text(), flags=re.DOTALL)
+    text = re.sub(
+        r'<script type="application/octet-stream.*?</script>',
+        "",
+        built.path.read_text(encoding="utf-8"),
+        flags=re.DOTALL,
+    )
     assert not re.findall(r"""(?:src|href)\s*=\s*["']?(?:https?:)?//|@import|fetch\(""", text)
     assert "default-src 'none'" in text
 

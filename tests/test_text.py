@@ -43,7 +43,7 @@ def test_missing_binary_and_folder(tmp_path):
     for name, found in (("a", "no text"), ("b", "no such file"), ("", "not readable")):
         with pytest.raises(InputError, match=found):
             read_text(tmp_path / name)
-    (tmp_path / "c.json").write_text("{'a': 1}")
+    (tmp_path / "c.json").write_text("{'a': 1}", encoding="utf-8")
     with pytest.raises(InputError, match="not readable as JSON"):
         read_json(tmp_path / "c.json")
 
@@ -67,7 +67,7 @@ def test_separators_quotes_and_empty_lines(tmp_path, text):
 
 def test_lines_keep_their_numbers(tmp_path):
     path = tmp_path / "a.csv"
-    path.write_text("# one\n\na,*,T12;T13;L1\n")
+    path.write_text("# one\n\na,*,T12;T13;L1\n", encoding="utf-8")
     assert read_rows(path) == [(3, ["a", "*", "T12;T13;L1"])]
 
 
@@ -83,6 +83,6 @@ def test_lines_keep_their_numbers(tmp_path):
 )
 def test_tables_that_cannot_be_understood(tmp_path, text, found):
     path = tmp_path / "a.csv"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=found):
         read_records(path, ("case", "group"))

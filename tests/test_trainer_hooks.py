@@ -81,7 +81,7 @@ def test_an_iterative_trainer_needs_only_the_hooks(boxes):
     assert trainer.network(batch["data"]).shape[1] == 2
     assert np.isfinite(trainer.logger.get_value("train_losses", step=None)).all()
     trainer.perform_actual_validation()
-    assert "Mean score of 1 validation cases: 0.2500" in Path(trainer.log_file).read_text()
+    assert "Mean score of 1 validation cases: 0.2500" in Path(trainer.log_file).read_text(encoding="utf-8")
 
     resumed = iterative(boxes)
     resumed.load_checkpoint(str(Path(trainer.output_folder) / "checkpoint_final.pth"))
@@ -117,7 +117,7 @@ def test_before_training_it_says_that_a_step_takes_more_memory_than_planned(monk
     trainer.network, trainer.num_input_channels = torch.nn.Identity(), 1
     trainer.plans_manager.plans["gpu_memory_gb"] = 1e-3
     trainer.initialize()
-    assert "memory: a step takes about" in Path(trainer.log_file).read_text()
+    assert "memory: a step takes about" in Path(trainer.log_file).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("fold", [1, 4, -1])

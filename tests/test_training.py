@@ -60,7 +60,7 @@ def test_stock_network_with_an_adversarial_term(kind):
     trainer.run_training()
     assert np.isfinite(trainer.logger.get_value("train_losses", step=None)).all()
     status = f"adversarial term: {'fgsm' if kind == 'adversarial' else kind}, size 0.01, from epoch 0"
-    assert status in Path(trainer.log_file).read_text()
+    assert status in Path(trainer.log_file).read_text(encoding="utf-8")
 
 
 def test_the_first_tenth_of_the_epochs_goes_without_the_adversarial_term(monkeypatch):
@@ -122,7 +122,7 @@ def test_settings_are_the_classes_and_are_logged():
     assert (trainer.num_epochs, trainer.save_every, trainer.initial_lr) == (7, 3, 1e-4)
     trainer.initialize()
     assert isinstance(trainer.optimizer, torch.optim.Adam)
-    log = Path(trainer.log_file).read_text()
+    log = Path(trainer.log_file).read_text(encoding="utf-8")
     for part in ("loss: Dice", "torch.compile: off", "mirroring: None", "BCDUNet"):
         assert part in log
 

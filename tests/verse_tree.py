@@ -81,7 +81,7 @@ def write_voxel_centroids(path: Path, mask: np.ndarray, affine: np.ndarray) -> N
     for label in sorted(set(np.unique(mask).tolist()) - {0}):
         x, y, z = np.argwhere(mask == label).mean(0).round(1).tolist()
         content.append({"label": label, "X": x, "Y": y, "Z": z})
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(content), encoding="utf-8")
 
 
 def miccai(
@@ -99,7 +99,7 @@ def miccai(
             left = x
             xyz = (anterior, superior, left) if "iso" in centroids else (superior, anterior, right)
             points.append({"label": label, **dict(zip("XYZ", np.round(xyz, 2).tolist(), strict=True))})
-        (folder / centroids).write_text(json.dumps(points))
+        (folder / centroids).write_text(json.dumps(points), encoding="utf-8")
 
 
 def example(root: Path) -> None:
@@ -134,5 +134,5 @@ def load_case(dataset: Path, case: str, split: str = "Tr") -> tuple[nib.Nifti1Im
     return (
         nib.load(dataset / f"images{split}" / f"{case}_0000.nii.gz"),
         nib.load(dataset / f"labels{split}" / f"{case}.nii.gz"),
-        json.loads((dataset / f"centroids{split}" / f"{case}.json").read_text()),
+        json.loads((dataset / f"centroids{split}" / f"{case}.json").read_text(encoding="utf-8")),
     )

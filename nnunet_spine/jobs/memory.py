@@ -21,7 +21,7 @@ def memory_bytes() -> float:
         known.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     for limit in map(Path, _LIMITS):
         try:
-            known.append(int(limit.read_text()))
+            known.append(int(limit.read_text(encoding="utf-8")))
         except (OSError, ValueError):  # no such file, or "max"
             continue
     return float(min(known, default=8e9))

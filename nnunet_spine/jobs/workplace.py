@@ -53,7 +53,7 @@ class Workplace:
         while True:
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
-                self._lock = (self.folder / _LOCK).open("w")
+                self._lock = (self.folder / _LOCK).open("w", encoding="utf-8")
             except OSError as error:
                 raise write_error(error, self.folder) from error
             if self._alone():
