@@ -156,20 +156,6 @@ def complain(args: argparse.Namespace, failures: Iterable[Failure]) -> int:
     return code
 
 
-def require_model(folder: str) -> None:
-    """Check that a folder is that of a model, with its folds in it.
-
-    Raises:
-        InputError: no such folder, or that of one fold.
-    """
-    path = Path(folder)
-    if path.name.startswith("fold_") and not (path / "plans.json").is_file():
-        fold = path.name.removeprefix("fold_")
-        raise InputError("is one fold of a model", f"give -m {path.parent} -f {fold}", path)
-    if not path.is_dir():
-        raise InputError("no such folder", "check the path", path)
-
-
 def _count(text: str) -> int:
     try:
         number = int(text)

@@ -4,7 +4,7 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from nnunet_spine.commands.batch import add_batch_options, require_model, require_own_folder, run_batch
+from nnunet_spine.commands.batch import add_batch_options, require_own_folder, run_batch
 from nnunet_spine.errors import InputError
 
 HELP = "write maps of where the spine is, with a model of AttentionTrainer"
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-f", "--folds", nargs="+", default=[], metavar="F", help="folds to average; unset: all that are trained"
     )
-    parser.add_argument("-chk", "--checkpoint", default="checkpoint_final.pth", metavar="FILE", help="of each fold")
+    parser.add_argument("-chk", "--checkpoint", metavar="FILE", help="of each fold; unset: checkpoint_final.pth")
     parser.add_argument("-device", "--device", metavar="D", help="cuda, cpu or mps; unset: cuda if there is one")
     add_batch_options(parser, most=1)
     parser.epilog = "Exit code 1 when a case failed."
@@ -29,7 +29,6 @@ def run(args: argparse.Namespace) -> int:
     """Write the maps; see `nnunet_spine.inference.spine_map.write_map`."""
     if not Path(args.input).is_dir():
         raise InputError("no such folder", "check the path", args.input)
-    require_model(args.model)
     require_own_folder(args.output, images=args.input)
     from nnunet_spine.inference.devices import find_device
     from nnunet_spine.inference.spine_map import MapCase, cases_in, load_model, write_map

@@ -5,7 +5,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from nnunet_spine.commands.batch import add_batch_options, require_model, run_batch
+from nnunet_spine.commands.batch import add_batch_options, run_batch
 from nnunet_spine.errors import InputError
 from nnunet_spine.jobs import counted
 
@@ -35,11 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Choose; see `nnunet_spine.spine_map.fusion.best_parameters`."""
     from nnunet_spine.inference.fusion_files import find_cases, score_fusion
+    from nnunet_spine.inference.model_folders import require_folder
     from nnunet_spine.io.files import read_json, write_json
     from nnunet_spine.spine_map.fusion import best_parameters
 
-    require_model(args.model)
     model, references = Path(args.model), Path(args.references)
+    require_folder(model)
     source = model / f"fold_{args.fold}" / "validation"
     ignore_label = read_json(model / "dataset.json")["labels"].get("ignore")
     jobs = [

@@ -13,11 +13,11 @@ from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 from torch import nn
 
 from nnunet_spine.errors import InputError
-from nnunet_spine.io.files import read_json
+from nnunet_spine.inference.model_networks import check_fit, trainer_class
+from nnunet_spine.inference.model_reading import read_model
 from nnunet_spine.io.nifti import write_nifti
 from nnunet_spine.spine_map.fusion import MAP_SUFFIX
 from nnunet_spine.spine_map.predict import map_in_world, predict_map
-from nnunet_spine.trainers import get_trainer
 from nnunet_spine.training.sagittal import sagittal_axis
 from nnunet_spine.training.spine_map import SpineMapTrainer
 
@@ -38,39 +38,26 @@ class AttentionModel:
 
 
 def load_model(
-    folder: str | Path, device: torch.device, *, folds: Sequence[str] = (), checkpoint: str = "checkpoint_final.pth"
+    path: str | Path, device: torch.device, *, folds: Sequence[str] = (), checkpoint: str | None = None
 ) -> AttentionModel:
-    """Read a model folder that nnU-Net's training has left.
-
-    Args:
-        folder: holds plans.json, dataset.json and fold_*.
-        folds: names such as "0" or "all"; empty means those that have the checkpoint, "all" only if it is alone.
+    """Read a model of AttentionTrainer; arguments as `model_reading.read_model`.
 
     Raises:
-        InputError: something is missing, or the model is not of `AttentionTrainer`.
+        InputError: something is missing, or the model is of another trainer.
     """
-    folder = Path(folder)
-    plans, dataset_json = PlansManager(read_json(folder / "plans.json")), read_json(folder / "dataset.json")
-    if not folds:
-        found = sorted(f.parent.name.removeprefix("fold_") for f in folder.glob(f"fold_*/{checkpoint}"))
-        folds = [fold for fold in found if fold != "all"] or found
-    if not folds:
-        raise InputError(f"no fold with {checkpoint}", "train first, or name another one with -chk", folder)
+    member = read_model(path, folds=folds, checkpoint=checkpoint).only_member()
+    trainer = trainer_class(member.trainer, member.path)
+    if not issubclass(trainer, SpineMapTrainer):
+        raise InputError(f"a model of {member.trainer}", "give one of AttentionTrainer", path)
+    plans, configuration = member.managers()
+    channels = determine_num_input_channels(plans, configuration, member.dataset_json)
     networks = []
-    for fold in folds:
-        file = folder / f"fold_{fold}" / checkpoint
-        if not file.is_file():
-            raise InputError("no such file", "train this fold first", file)
-        content = torch.load(file, map_location="cpu", weights_only=False)
-        trainer = get_trainer(content["trainer_name"])
-        if not issubclass(trainer, SpineMapTrainer):
-            raise InputError(f"a model of {content['trainer_name']}", "give one of AttentionTrainer", folder)
-        configuration = plans.get_configuration(content["init_args"]["configuration"])
-        channels = determine_num_input_channels(plans, configuration, dataset_json)
+    for fold, weights in member.folds.items():
         network = trainer.network(plans, configuration, channels, 1, False)
-        network.load_state_dict(content["network_weights"])
+        check_fit(network, weights, f"fold {fold}", member.path)
+        network.load_state_dict(weights)
         networks.append(network.to(device).eval())
-    return AttentionModel(tuple(networks), plans, configuration, dataset_json)
+    return AttentionModel(tuple(networks), plans, configuration, member.dataset_json)
 
 
 @dataclass(frozen=True)
