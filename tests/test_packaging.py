@@ -87,6 +87,8 @@ def test_the_wheel_holds_every_module_and_no_other_top_level_name(wheel):
         for module in folder.glob("*.py")
     }
     assert expected <= set(names)
+    tracked = subprocess.run(["git", "ls-files", "nnunet_spine"], cwd=ROOT, capture_output=True, encoding="utf-8")
+    assert {name for name in tracked.stdout.splitlines() if (ROOT / name).is_file()} <= set(names)  # data as well
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ COMMANDS = (
     "phantom",
     "convert",
     "plan",
+    "model",
     "crop",
     "paste",
     "relabel",

@@ -14,6 +14,7 @@ from torch import nn
 from nnunet_spine.errors import InputError
 from nnunet_spine.inference.models import Member, Weights
 from nnunet_spine.trainers import TRAINERS, get_trainer
+from nnunet_spine.training.base import BaseTrainer
 
 
 def trainer_class(name: str, path: Path) -> type:
@@ -37,9 +38,10 @@ def build_network(member: Member) -> nn.Module:
     """The network as its trainer builds it for prediction, with the weights of the first fold if there is one.
 
     Raises:
-        InputError: the trainer is missing or predicts no labels, or the weights are of another network.
+        InputError: the trainer is missing, or the weights are of another network.
     """
-    build = trainer_class(member.trainer, member.path).build_network_architecture
+    trainer = trainer_class(member.trainer, member.path)
+    build = trainer.network if issubclass(trainer, BaseTrainer) else trainer.build_network_architecture
     if "plans_manager" not in inspect.signature(build).parameters:
         raise InputError(f"{member.trainer} builds its network as nnU-Net did before 2.7", "update it", member.path)
     plans, configuration = member.managers()
@@ -75,9 +77,13 @@ def make_predictor(member: Member, device: torch.device, **options) -> nnUNetPre
         options: further ones of `nnUNetPredictor`.
 
     Raises:
-        InputError: see `build_network`.
+        InputError: see `build_network`; or the model predicts no labels.
     """
     plans, configuration = member.managers()
+    trainer = trainer_class(member.trainer, member.path)
+    if issubclass(trainer, BaseTrainer) and trainer.declaration.predictor is not None:
+        cure = f"use `{trainer.declaration.predictor}`"
+        raise InputError(f"a model of {member.trainer}, which predicts no labels", cure, member.path)
     network = build_network(member).to(device)
     with contextlib.redirect_stdout(io.StringIO()):  # it remarks on every device that is no GPU
         predictor = nnUNetPredictor(device=device, **options)

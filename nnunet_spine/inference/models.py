@@ -120,7 +120,7 @@ def digest(members: Sequence[Member]) -> str:
             "trainer": m.trainer,
             "configuration": m.configuration,
             "mirroring_axes": m.mirroring_axes,
-            "plans": m.plans,
+            "plans": {name: value for name, value in m.plans.items() if name != "dataset_name"},
             "dataset_json": m.dataset_json,
             "weights": [weights_digest(weights) for weights in m.folds.values()],
         }

@@ -2,18 +2,17 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
 from nnunet_spine.errors import InputError
-from nnunet_spine.inference.model_networks import check_fit, trainer_class
+from nnunet_spine.inference.model_networks import build_network, trainer_class
 from nnunet_spine.inference.model_reading import read_model
 from nnunet_spine.io.nifti import write_nifti
 from nnunet_spine.spine_map.fusion import MAP_SUFFIX
@@ -50,13 +49,7 @@ def load_model(
     if not issubclass(trainer, SpineMapTrainer):
         raise InputError(f"a model of {member.trainer}", "give one of AttentionTrainer", path)
     plans, configuration = member.managers()
-    channels = determine_num_input_channels(plans, configuration, member.dataset_json)
-    networks = []
-    for fold, weights in member.folds.items():
-        network = trainer.network(plans, configuration, channels, 1, False)
-        check_fit(network, weights, f"fold {fold}", member.path)
-        network.load_state_dict(weights)
-        networks.append(network.to(device).eval())
+    networks = [build_network(replace(member, folds={fold: w})).to(device).eval() for fold, w in member.folds.items()]
     return AttentionModel(tuple(networks), plans, configuration, member.dataset_json)
 
 

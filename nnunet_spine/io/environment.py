@@ -6,6 +6,8 @@ from pathlib import Path
 
 from nnunet_spine.errors import InputError
 
+_DATASET = re.compile(r"Dataset(\d{3,})_")
+
 
 def nnunet_folder(variable: str) -> Path:
     """The folder that `nnUNet_raw`, `nnUNet_preprocessed` or `nnUNet_results` names.
@@ -32,10 +34,7 @@ def raw_dataset(dataset: str | int) -> Path:
     there = _datasets_in(raw)
     name = str(dataset)
     if name.isdigit():
-        found = {name for name, number in there.items() if number == int(dataset)}
-        for variable in ("nnUNet_preprocessed", "nnUNet_results"):
-            if place := os.environ.get(variable):
-                found |= {name for name, number in _datasets_in(Path(place)).items() if number == int(dataset)}
+        found = _datasets_of_number(int(dataset))
         if len(found) > 1:
             cure = "keep one: nnU-Net looks a number up in all of its folders"
             raise InputError(f"number {dataset} belongs to {' and '.join(sorted(found))}", cure, raw)
@@ -48,6 +47,12 @@ def raw_dataset(dataset: str | int) -> Path:
     return raw / name
 
 
+def other_datasets_of_number(name: str) -> list[str]:
+    """Names of other datasets that have the number of this one, in any of nnU-Net's folders."""
+    match = _DATASET.match(name)
+    return sorted(_datasets_of_number(int(match[1])) - {name}) if match else []
+
+
 def check_plans_name(name: str) -> None:
     """Whether nnU-Net can use this name of plans in the names of files and folders.
 
@@ -58,9 +63,14 @@ def check_plans_name(name: str) -> None:
         raise InputError(f"plans name '{name}'", "use letters, digits and single '_'")
 
 
+def _datasets_of_number(number: int) -> set[str]:
+    places = [os.environ.get(variable) for variable in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")]
+    return {name for place in places if place for name, n in _datasets_in(Path(place)).items() if n == number}
+
+
 def _datasets_in(folder: Path) -> dict[str, int]:
     """Name -> number of the datasets in one of nnU-Net's folders."""
-    matches = [re.match(r"Dataset(\d{3,})_", path.name) for path in folder.glob("Dataset*_*") if path.is_dir()]
+    matches = [_DATASET.match(path.name) for path in folder.glob("Dataset*_*") if path.is_dir()]
     return {match.string: int(match[1]) for match in matches if match}
 
 
