@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from nnunet_spine.dataset_conversion.case import Converter
 
-MODULES: tuple[str, ...] = ("nnunet_spine.dataset_conversion.verse",)
+MODULES: tuple[str, ...] = (
+    "nnunet_spine.dataset_conversion.verse",
+    "nnunet_spine.dataset_conversion.csi2014",
+)
 
 
 def converters() -> "dict[str, Converter]":

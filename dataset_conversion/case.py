@@ -68,6 +68,8 @@ class Choices:
         drop_labels: mask values turned into background at once.
         resample: resample masks whose shape differs from the image's.
         believe: see `Fitting`.
+        border: what becomes of vertebrae that the field of view cuts: "keep", "drop" (background) or "ignore".
+        unlabelled: what is beyond the labelled vertebrae: "background", or "ignore" as far as vertebrae may follow.
         accept: keys of `plausibility.KEYS` that flag a case and do not stop it.
         copy: copy files instead of linking them.
     """
@@ -80,6 +82,8 @@ class Choices:
     drop_labels: tuple[int, ...] = ()
     resample: bool = False
     believe: str = "auto"
+    border: str = "keep"
+    unlabelled: str = "background"
     accept: tuple[str, ...] = ()
     copy: bool = False
 

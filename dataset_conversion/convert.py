@@ -4,7 +4,7 @@ import contextlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from nnunet_spine import __version__
 from nnunet_spine.dataset_conversion.case import Choices, Converter, Scan
@@ -136,6 +136,7 @@ def plan_conversion(
         "options": {key: plain(value) for key, value in request.options.items()},
         "folds": request.folds,
         "corrections": digest(sorted((k, _correction_text(v)) for k, v in table.items())) if table else "",
+        "made_of": digest(plain([s.case, s.cohort, s.image, s.mask, s.landmarks], _name_of) for s in scans),
         "source_files": digest([_fingerprint(scan) for scan in scans] + [str(p.case) for p in found.problems]),
     }
 
@@ -350,6 +351,10 @@ def _fingerprint(scan: Scan) -> str:
     """Names and sizes, not folders: data may be moved."""
     sizes = " ".join(f"{path.name}:{path.stat().st_size if path.exists() else 'missing'}" for path in scan.files)
     return f"{scan.case} {scan.patient} {scan.split} {sizes}"
+
+
+def _name_of(path: PurePath) -> str:
+    return path.name
 
 
 def _correction_text(correction: Correction) -> str:

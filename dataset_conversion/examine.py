@@ -51,6 +51,7 @@ class Examined:
         landmarks: empty where there are none.
         renamed: level name in the sources -> right name; levels of the mask, or of the landmarks where there is none.
         flags: for the manifest.
+        border: right names of vertebrae that the field of view cuts, cranio-caudal.
     """
 
     image: OpenImage | None
@@ -59,6 +60,7 @@ class Examined:
     landmarks: Landmarks
     renamed: Mapping[str, str]
     flags: tuple[str, ...]
+    border: tuple[str, ...] = ()
 
 
 def examine(scan: Scan, choices: Choices, correction: Correction | None) -> Examined:
@@ -107,7 +109,7 @@ def _findings(image: OpenImage | None, bones: Bones, landmarks: Landmarks, renam
     count = int(np.prod(image.grid.shape, dtype=np.int64))
     places = [np.arange(0, count, max(1, count // _SAMPLE))]
     if bones.mask:
-        places += sites(bones.mask.array, spacing_mm(image.grid.affine))
+        places += sites(bones.mask.array, spacing_mm(image.grid.affine), ignored=bones.labels.ignored)
     values = read_once(image.values_at, places)
     labelled = contrast(*values[1:]) if bones.mask else None
     return found + [f for f in (intensity_finding(values[0], labelled), placement_finding(labelled)) if f]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from nnunet_spine.dataset_conversion.sources import Grid, ImageSource, OpenImage
 from nnunet_spine.errors import InputError
-from nnunet_spine.io.itk import data_files
+from nnunet_spine.io.itk import data_files, is_itk_name
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,6 +58,37 @@ class ItkFile:
 
         volume = read_itk(self.path)
         return written_image(volume.array, volume.affine, (), self.path, keep=volume)
+
+
+def image_file(path: Path) -> NiftiFile | ItkFile:
+    """The source of an image by the ending of its name."""
+    return ItkFile(path) if is_itk_name(path) else NiftiFile(path)
+
+
+@dataclass(frozen=True)
+class FlippedImage:
+    """A CT whose slices are stored the other way round than its header says."""
+
+    source: ImageSource
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return self.source.files
+
+    def open(self) -> OpenImage:
+        image = self.source.open()
+        affine = flipped_slices(image.grid.affine, image.grid.shape)
+        flags = (*image.flags, "slices turned round as the user said")
+        return written_image(image.voxels(), affine, flags, self.files[0], keep=image)
+
+
+def flipped_slices(affine: "np.ndarray", shape: tuple[int, ...]) -> "np.ndarray":
+    """The affine of a grid at the same place whose third axis runs the other way."""
+    import numpy as np
+
+    turn = np.eye(4)
+    turn[2, 2], turn[2, 3] = -1, shape[2] - 1
+    return np.asarray(affine, float) @ turn
 
 
 @dataclass(frozen=True)

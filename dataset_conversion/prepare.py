@@ -8,6 +8,7 @@ from nnunet_spine import centroids
 from nnunet_spine.anatomy import BY_NAME, sort_cranio_caudal
 from nnunet_spine.dataset_conversion.case import Choices, Scan
 from nnunet_spine.dataset_conversion.corrections import Correction
+from nnunet_spine.dataset_conversion.ends import treat_ends
 from nnunet_spine.dataset_conversion.examine import Examined, examine
 from nnunet_spine.dataset_conversion.fingerprint import plain
 from nnunet_spine.dataset_conversion.label_sets import IGNORE, ignore_value, label_values, name_of_level
@@ -19,7 +20,7 @@ from nnunet_spine.io.files import write_json
 from nnunet_spine.io.label_tables import kind_of_dataset, write_mask
 from nnunet_spine.io.masks import voxels_in
 
-FORMAT = 3
+FORMAT = 4
 """Raise when the same input and options give other files: unfinished work of an older version is then done again."""
 
 _BYTES_PER_VOXEL = 8
@@ -90,7 +91,7 @@ def prepare(scan: Scan, choices: Choices, correction: Correction | None, folder:
         InputError: the scan cannot be used.
         WriteError: the target cannot be written.
     """
-    seen = examine(scan, choices, correction)
+    seen = treat_ends(examine(scan, choices, correction), choices.border, choices.unlabelled)
     values = _relabel(seen, choices)
     split = scan.split if scan.image and scan.mask else "test"
     row = _row(scan, split, seen, values, choices.label_set)
@@ -155,6 +156,7 @@ def _row(scan: Scan, split: str, seen: Examined, values: Mapping[str, int], labe
         "image_stored": "",
         "mask_stored": "",
         "centroid_frame": seen.landmarks.frame,
+        "border": " ".join(seen.border),
         "islands": "; ".join(seen.bones.labels.islands),
         "flags": "; ".join(seen.flags),
     }

@@ -4,6 +4,7 @@ File names are bytes: a name that is not UTF-8 is an ordinary name (surrogateesc
 """
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -61,6 +62,28 @@ def walk(source: Path) -> Iterator[Path]:
 def same_files(paths: Sequence[Path], others: Sequence[Path]) -> bool:
     """Whether both lists name the same files, be it by links or by hard links."""
     return len(paths) == len(others) and all(_same(a, b) for a, b in zip(paths, others, strict=True))
+
+
+def case_id(text: str) -> str:
+    """A name as nnU-Net's case identifiers have to be: letters, digits, `-` and `_`.
+
+    Example:
+        >>> case_id("1.3.6.1.4 (2)")
+        '1-3-6-1-4-2'
+    """
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", text).strip("-") or "case"
+
+
+def stem(path: Path) -> str:
+    """Name of a volume without its ending; dots in it stay."""
+    lower = path.name.lower()
+    ending = max((e for e in VOLUME_ENDINGS if lower.endswith(e)), key=len, default="")
+    return path.name[: len(path.name) - len(ending)]
+
+
+def is_volume(path: Path) -> bool:
+    """Whether a file's name is that of an image or mask."""
+    return path.name.lower().endswith(VOLUME_ENDINGS)
 
 
 def _same(path: Path, other: Path) -> bool:

@@ -147,7 +147,10 @@ def _changed(receipt: object, jobs: Sequence[Job], noted_ns: int, thorough: bool
     return changed
 
 
-ADDED_LATER = {"min_unlisted_mm3": 2000.0, "declared": [], "folds": "source", "accept": [], "believe": "auto"}
+ADDED_LATER = {
+    "min_unlisted_mm3": 2000.0, "declared": [], "folds": "source", "accept": [], "believe": "auto", "border": "keep",
+    "unlabelled": "background",
+}  # fmt: skip
 """What datasets converted before an option existed were made with; their other new keys do not count."""
 
 

@@ -10,7 +10,7 @@ import SimpleITK
 from verse_tree import AFFINE_RAS
 
 from nnunet_spine.errors import InputError
-from nnunet_spine.io.masks import HIGHEST_LEVEL, case_name, is_mask_name, read_mask, require_grid
+from nnunet_spine.io.masks import HIGHEST_LEVEL, case_name, is_mask_name, mask_values, read_mask, require_grid
 
 LABELS = np.zeros((4, 5, 6), np.uint8)
 LABELS[1:3, 1:4, 1:3], LABELS[1:3, 1:4, 4] = 20, 21
@@ -191,3 +191,19 @@ def test_what_a_file_is_instead_and_its_cure(tmp_path):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(InputError, match=found):
             read_mask(tmp_path / name)
+
+
+def test_values_beyond_a_byte_are_counted_and_recoded(tmp_path):
+    array = np.zeros((6, 5, 4), np.float64)
+    array[1:3, 1:3, 1:3] = 1700
+    array[4, 4, 3] = 100
+    array[0, 0, 0] = np.nan
+    path = save(tmp_path / "m.nii.gz", array)
+    assert mask_values(path) == {0: 111, 100: 1, 1700: 8}
+    mask = read_mask(path, recode={100: 1, 1700: 17})
+    assert (mask.labels[1, 1, 1], mask.labels[4, 4, 3], mask.labels[0, 0, 0]) == (17, 1, 0)
+    scaled = save(tmp_path / "s.nii.gz", np.array(array == 100, np.int16), slope=300.0)
+    assert mask_values(scaled) == {0: 119, 300: 1}
+    assert np.count_nonzero(read_mask(scaled, recode={300: 3}).labels == 3) == 1
+    with pytest.raises(InputError, match="no whole numbers in 1 voxel"):
+        mask_values(save(tmp_path / "f.nii.gz", np.where(array == 100, 0.5, 0.0)))

@@ -158,6 +158,17 @@ def _add_source_arguments(parser: argparse._ArgumentGroup, converter: "Converter
     yield parser.add_argument(
         "--drop-labels", type=int, nargs="+", default=[], metavar="V", help="mask values to be background"
     )
+    yield parser.add_argument(
+        "--border", choices=("keep", "drop", "ignore"), default="keep",
+        help="vertebrae that the field of view cuts at the ends of the spine: as the data set has them, background, or "
+        "nnU-Net's ignore label; data sets differ in whether they label them",
+    )  # fmt: skip
+    yield parser.add_argument(
+        "--unlabelled", choices=("background", "ignore"), default="background",
+        help="what lies beyond the labelled vertebrae, where further ones may be in view: background as the data set "
+        "has it, so that scores are those of its reference, or nnU-Net's ignore label, so that a network does not "
+        "learn that vertebrae are background",
+    )  # fmt: skip
     yield parser.add_argument("--resample", action="store_true", help="resample masks of another shape, too")
     if "image" in converter.gives:
         yield parser.add_argument(
@@ -201,6 +212,8 @@ def _plan_data_set(args: argparse.Namespace) -> "Plan":
         drop_labels=tuple(sorted(set(getattr(args, "drop_labels", unset.drop_labels)))),
         resample=getattr(args, "resample", unset.resample),
         believe=getattr(args, "believe", unset.believe),
+        border=getattr(args, "border", unset.border),
+        unlabelled=getattr(args, "unlabelled", unset.unlabelled),
         accept=tuple(sorted(set(args.accept))),
         copy=args.copy,
     )

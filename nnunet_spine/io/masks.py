@@ -77,7 +77,32 @@ def voxels_in(path: str | Path) -> int:
         return 0
 
 
-def read_mask(path: str | Path, *, highest: int = 255) -> MaskFile:
+def mask_values(path: str | Path) -> dict[int, int]:
+    """Number of voxels of each value in a mask, however large the values are; for codings that do not fit a byte.
+
+    NaN counts as 0.
+
+    Raises:
+        InputError: unreadable, truncated, fractions, or values beyond 32 bits.
+    """
+    counts: dict[int, int] = {}
+    tally = _Tally()
+    chunks, _, _, _, scaling = _opened(Path(path))
+    for chunk in chunks:
+        values = _whole(chunk, scaling, tally)
+        if not values.any():  # most of a scan
+            counts[0] = counts.get(0, 0) + values.size
+            continue
+        found, number = np.unique(values, return_counts=True)
+        for value, n in zip(found.tolist(), number.tolist(), strict=True):
+            counts[value] = counts.get(value, 0) + n
+    _refuse_fractions(tally, path)
+    if tally.outside:
+        raise InputError(f"values beyond 32 bits in {_voxels(tally.outside)}", "check that this is a mask", path)
+    return counts
+
+
+def read_mask(path: str | Path, *, highest: int = 255, recode: Mapping[int, int] | None = None) -> MaskFile:
     """Read a mask of any voxel type, byte order and scaling.
 
     Whole numbers count whatever they are stored as (within 0.001, which rounding in scaled files needs). NaN becomes
@@ -86,17 +111,49 @@ def read_mask(path: str | Path, *, highest: int = 255) -> MaskFile:
     Args:
         path: NIfTI (.nii, .nii.gz), NRRD or MetaImage (.nrrd, .nhdr, .mha, .mhd).
         highest: largest label that is allowed, up to 255.
+        recode: stored value -> label, for each value that `mask_values` finds; None: stored values are the labels.
 
     Raises:
         InputError: unreadable, truncated, fractions, or labels outside 0 to `highest`, with the number of such voxels.
     """
+    chunks, shape, affine, dtype, scaling = _opened(Path(path))
+    if recode is None:
+        return _judged(Path(path), chunks, shape, affine, dtype, scaling, highest)
+    recoded = (_recoded(_whole(chunk, scaling, _Tally()), {0: 0, **recode}) for chunk in chunks)
+    return _judged(Path(path), recoded, shape, affine, np.dtype(np.uint8), None, highest)
+
+
+def _opened(path: Path) -> tuple[Iterator[np.ndarray], tuple[int, ...], np.ndarray, np.dtype, tuple | None]:
+    """Stored values in pieces, first axis fastest; shape, affine, type and scaling."""
     if itk.is_itk_name(path):
         volume = itk.read_itk(path)
-        flat = volume.array.reshape(-1, order="F")
-        chunks = (flat[start : start + _CHUNK] for start in range(0, flat.size, _CHUNK))
-        return _judged(Path(path), chunks, volume.array.shape, volume.affine, volume.array.dtype, None, highest)
+
+        def pieces(owner: itk.ItkVolume = volume) -> Iterator[np.ndarray]:
+            flat = owner.array.reshape(-1, order="F")
+            yield from (flat[start : start + _CHUNK] for start in range(0, flat.size, _CHUNK))
+
+        return pieces(), volume.array.shape, volume.affine, volume.array.dtype, None
     info = volume_info(path)
-    return _judged(info.path, voxel_chunks(info), info.shape, info.affine, info.dtype, info.scaling, highest)
+    return voxel_chunks(info), info.shape, info.affine, info.dtype, info.scaling
+
+
+def _whole(values: np.ndarray, scaling: tuple[float, float] | None, tally: "_Tally") -> np.ndarray:
+    """Values as integers; what is none is counted in `tally`."""
+    if scaling:
+        values = values * scaling[0] + scaling[1]
+    if values.dtype.kind == "f":
+        values = _rounded(values, tally)
+        wrong = ~(np.abs(values) < 2**31)
+        tally.outside += int(np.count_nonzero(wrong))
+        values = np.where(wrong, 0, values)
+    return values.astype(np.int64)
+
+
+def _recoded(values: np.ndarray, recode: Mapping[int, int]) -> np.ndarray:
+    if not values.any():
+        return values.astype(np.uint8)
+    found, inverse = np.unique(values, return_inverse=True)
+    return np.array([recode[value] for value in found.tolist()], np.uint8)[inverse].reshape(values.shape)
 
 
 def require_grid(mask: MaskFile, shape: tuple[int, ...], affine: np.ndarray) -> None:
@@ -144,12 +201,7 @@ def _judged(
     for chunk in chunks:
         flat[position : position + chunk.size] = _labels(chunk, scaling, highest, tally)
         position += chunk.size
-    if tally.fractions:
-        raise InputError(
-            f"no whole numbers in {_voxels(tally.fractions)} (e.g. {tally.fraction:.6g}); expected labels",
-            "resample masks with nearest neighbour, threshold probabilities, and export whole numbers",
-            path,
-        )
+    _refuse_fractions(tally, path)
     if tally.outside:
         cure = "check that this is a mask and not the scan"
         if highest < 255 and 0 <= tally.outlier <= 255:
@@ -160,6 +212,15 @@ def _judged(
     stored = "" if dtype == np.uint8 and not scaling else f"{dtype.name}{' with scaling' if scaling else ''}"
     repair = f"NaN in {_voxels(tally.missing)} of the mask set to 0" if tally.missing else ""
     return MaskFile(path, flat.reshape(shape, order="F"), affine, stored, repair)
+
+
+def _refuse_fractions(tally: _Tally, path: str | Path) -> None:
+    if tally.fractions:
+        raise InputError(
+            f"no whole numbers in {_voxels(tally.fractions)} (e.g. {tally.fraction:.6g}); expected labels",
+            "resample masks with nearest neighbour, threshold probabilities, and export whole numbers",
+            path,
+        )
 
 
 def _voxels(count: int) -> str:

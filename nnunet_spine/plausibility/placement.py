@@ -4,7 +4,7 @@ A scan is looked at in some ten thousand voxels, so that it need not be in memor
 them (`io.streams.voxels_at`), `contrast` judges.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,12 +37,15 @@ class Contrast:
         return f"{self.inside:.0f} against {self.near:.0f} around, brighter in {100 * self.chance:.0f} %"
 
 
-def sites(labels: np.ndarray, spacing_mm: np.ndarray, *, count: int = _SITES, seed: int = 0) -> tuple[np.ndarray, ...]:
+def sites(
+    labels: np.ndarray, spacing_mm: np.ndarray, *, ignored: Collection[int] = (), count: int = _SITES, seed: int = 0
+) -> tuple[np.ndarray, ...]:
     """Voxels to look at: in the labels, and 4 to 25 mm beside them where there is no label.
 
     Args:
         labels: 3-D, 0 background.
         spacing_mm: voxel size, (3,).
+        ignored: labels that are neither bone nor background.
         count: voxels of each kind at most.
         seed: of the draw.
 
@@ -51,6 +54,8 @@ def sites(labels: np.ndarray, spacing_mm: np.ndarray, *, count: int = _SITES, se
     """
     random = np.random.default_rng(seed)
     inside = np.flatnonzero(labels.ravel(order="F")) if labels.any() else np.zeros(0, np.int64)
+    if ignored:
+        inside = inside[~np.isin(labels.ravel(order="F")[inside], [*ignored])]
     if inside.size > count:
         inside = np.sort(random.choice(inside, count, replace=False))
     direction = random.normal(size=(inside.size, 3))
