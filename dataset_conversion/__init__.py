@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 MODULES: tuple[str, ...] = (
     "nnunet_spine.dataset_conversion.verse",
     "nnunet_spine.dataset_conversion.csi2014",
+    "nnunet_spine.dataset_conversion.xvertseg",
+    "nnunet_spine.dataset_conversion.ctspine1k",
+    "nnunet_spine.dataset_conversion.totalsegmentator",
 )
 
 

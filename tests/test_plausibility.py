@@ -266,3 +266,15 @@ def test_a_finding_stops_unless_its_key_is_accepted():
 def test_positions_follow_the_affine_whatever_the_storage():
     points = {n: to_world(LPS, (10, 10, z)) for n, z in (("L1", 50), ("L2", 30), ("L3", 10))}
     assert level_findings(points) == []
+
+
+def test_a_vertebra_without_a_name_between_two_named_ones_is_a_gap():
+    def gaps(**heights):
+        points = {name: (0.0, 0.0, float(z)) for name, z in heights.items()}
+        return [f.sentence for f in level_findings(points) if f.key == "level-gap"]
+
+    assert gaps(T12=66, L1=33, L2=0) == []
+    assert gaps(T11=66, L1=33, L2=0) == []  # eleven thoracic vertebrae
+    assert gaps(T6=135, T11=0) == ["without a name: T7 to T10 between T6 and T11, 135 mm apart"]
+    assert gaps(T12=63, L1=0) == ["without a name: a vertebra between T12 and L1, 63 mm apart"]
+    assert gaps(L1=60, L3=0) == ["without a name: L2 between L1 and L3, 60 mm apart"]

@@ -15,6 +15,7 @@ KEYS = {
     "front-back": "vertebral bodies lie behind their processes",
     "spine-axis": "the spine does not run from head to foot",
     "level-order": "some levels are out of order along the spine",
+    "level-gap": "a vertebra without a name between two named ones",
     "hu": "grey values are no Hounsfield units",
 }
 """What can be found: key -> meaning, for `--help`."""

@@ -5,9 +5,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from nnunet_spine.anatomy import sort_cranio_caudal
+from nnunet_spine.anatomy import NAMES, SPACING_MM, sort_cranio_caudal
 from nnunet_spine.plausibility.finding import Finding
 
+_WIDE = 1.6  # times the usual distance: no neighbours any more
 _STEP_MM = 4.0  # a level may lie this much on the wrong side of its neighbour before its place counts as wrong
 _DEPTH_MM = 0.75  # of a body in front of its centroid; whole vertebrae have 5 to 15 mm, masks of bodies alone about 0
 _CERTAIN_DEPTH_MM = 2.0
@@ -26,11 +27,14 @@ def level_findings(centroids_mm: Points, bodies_mm: Points | None = None) -> lis
         bodies_mm: level name -> centre of its body; lies in front of the centroid, except in C1, which is left out.
 
     Returns:
-        "upside-down" (stops), "spine-axis" (stops), "level-order", and "front-back" (stops from 2 mm in three levels
-        on), where they apply; nothing for fewer than two levels.
+        "upside-down" (stops), "spine-axis" (stops), "level-order", "level-gap", and "front-back" (stops from 2 mm in
+        three levels on), where they apply; nothing for fewer than two levels.
     """
     names = sort_cranio_caudal(centroids_mm)
-    findings = _order(names, np.array([centroids_mm[n] for n in names], float)) if len(names) > 1 else []
+    points = np.array([centroids_mm[n] for n in names], float)
+    findings = _order(names, points) if len(names) > 1 else []
+    if not findings and len(names) > 1:
+        findings += _gaps(names, points)
     if bodies_mm and (front := _front(centroids_mm, bodies_mm)):
         findings.append(front)
     return findings
@@ -66,6 +70,19 @@ def _order(names: list[str], points: np.ndarray) -> list[Finding]:
             Finding("level-order", f"levels out of order along the spine: {pairs}", figures={"n": len(swapped)})
         )
     return findings
+
+
+def _gaps(names: list[str], points: np.ndarray) -> list[Finding]:
+    """Neighbours in the list that lie further apart than vertebrae do: what is between them has no name."""
+    wide = []
+    for (a, b), step in zip(pairwise(names), np.linalg.norm(np.diff(points, axis=0), axis=1), strict=True):
+        if step > _WIDE * SPACING_MM[a]:
+            between = [n for n in NAMES[NAMES.index(a) + 1 : NAMES.index(b)] if n != "T13"]
+            what = f"{between[0]} to {between[-1]}" if len(between) > 1 else between[0] if between else "a vertebra"
+            wide.append(f"{what} between {a} and {b}, {step:.0f} mm apart")
+    if not wide:
+        return []
+    return [Finding("level-gap", f"without a name: {'; '.join(wide)}", figures={"n": float(len(wide))})]
 
 
 def _front(centroids_mm: Points, bodies_mm: Points) -> Finding | None:
