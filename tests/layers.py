@@ -22,9 +22,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "plausibility",
         "scores",
         "spine_map",
-        "traversal",
     ),  # arrays and millimetres
-    ("heights", "meshes", "naming"),
+    ("heights", "meshes", "naming", "traversal"),
     ("deviation",),
     ("training",),
     ("planning",),
