@@ -19,6 +19,7 @@ COMMANDS = (
     "deviation",
     "heights",
     "report",
+    "picture",
     "spine-map",
     "fuse",
     "tune-fusion",

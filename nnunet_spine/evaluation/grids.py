@@ -184,7 +184,7 @@ def describe_grid(shape: tuple[int, ...], affine: np.ndarray) -> str:
 def _resample(moving: LabelMap, shape: tuple[int, ...], affine: np.ndarray) -> tuple[np.ndarray, float]:
     """Labels on the grid, and the share of labelled voxels whose centre lies in it."""
     out = np.zeros(shape, np.uint8, order="F")
-    if not _touch(moving.labels.shape, moving.affine, shape, affine):
+    if not touch(moving.labels.shape, moving.affine, shape, affine):
         raise InputError("different world frame: prediction and reference do not overlap", "check their headers")
     box = geometry.bounding_box(moving.labels)
     if box is None:
@@ -207,7 +207,7 @@ def _resample(moving: LabelMap, shape: tuple[int, ...], affine: np.ndarray) -> t
     return out, kept
 
 
-def _touch(shape: tuple[int, ...], affine: np.ndarray, other: tuple[int, ...], other_affine: np.ndarray) -> bool:
+def touch(shape: tuple[int, ...], affine: np.ndarray, other: tuple[int, ...], other_affine: np.ndarray) -> bool:
     """Whether two volumes share a point, by a lattice of 33 points along each axis of the second one."""
     steps = [np.linspace(-0.5, n - 0.5, 33) for n in other]
     index = geometry.to_index(affine, geometry.to_world(other_affine, np.stack(np.meshgrid(*steps), -1)))

@@ -12,6 +12,7 @@ from nnunet_spine.errors import InputError
 from nnunet_spine.evaluation.case_job import score_to_dict
 from nnunet_spine.evaluation.grids import GRID_TOLERANCE_MM, match, read_label_map
 from nnunet_spine.evaluation.pairing import CaseFiles
+from nnunet_spine.io import itk
 from nnunet_spine.io.files import read_json, write_json
 from nnunet_spine.io.label_ids import KNOWN, LabelTable
 from nnunet_spine.io.nifti import read_nifti
@@ -235,12 +236,21 @@ def read_case(entry: Mapping[str, object], base: str | Path) -> CaseArrays:
         target = read_label_map(base / entry["reference_mask"], tables[1], "reference", kind, KEYS)
         reference = target.labels
         prediction = match(prediction, target, KEYS)
-    image = _image(base / entry["image"], target.labels.shape, target.affine) if entry["image"] else None
+    image = read_image_on(base / entry["image"], target.labels.shape, target.affine) if entry["image"] else None
     return CaseArrays(image, prediction.labels, reference, target.affine)
 
 
-def _image(path: Path, shape: Sequence[int], affine: np.ndarray) -> np.ndarray:
-    image, own = read_nifti(path)
+def read_image_on(path: str | Path, shape: Sequence[int], affine: np.ndarray) -> np.ndarray:
+    """A CT on a grid: as it is where it lies there within 0.1 mm, else resampled linearly, air outside.
+
+    Raises:
+        InputError: unreadable.
+    """
+    if itk.is_itk_name(path):
+        volume = itk.read_itk(path)
+        image, own = volume.array, volume.affine
+    else:
+        image, own = read_nifti(path)
     if image.shape == tuple(shape) and geometry.corner_distance_mm(shape, own, affine) <= GRID_TOLERANCE_MM:
         return image
     return geometry.resample_linear(image, own, tuple(shape), affine, outside=-1024.0)

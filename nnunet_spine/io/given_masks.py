@@ -5,7 +5,7 @@ from pathlib import Path
 
 from nnunet_spine.errors import InputError
 from nnunet_spine.io.label_evidence import table_of_masks
-from nnunet_spine.io.label_ids import LabelTable, find_table, present_values
+from nnunet_spine.io.label_ids import NNUNET, LabelTable, find_table, present_values
 from nnunet_spine.io.masks import is_mask_name, read_mask
 
 INSTANCES = "instances"
@@ -45,10 +45,27 @@ def table_for(masks: Sequence[Path], name: str) -> LabelTable | None:
     if name == INSTANCES:
         return None
     try:
-        values = lambda: [present_values(read_mask(mask).labels) for mask in masks]  # noqa: E731
-        table = table_of_masks(masks, values) if name == "auto" else find_table(name)
+        table = masks_table(masks, name)
     except InputError as error:
         raise InputError(
             error.found, error.cure.format(role="mask").replace("--mask-labels", "--labels"), error.path
         ) from None
     return table if table.kind == "vertebrae" else None
+
+
+def masks_table(masks: Sequence[Path], name: str) -> LabelTable:
+    """What the values of some masks mean, of whatever kind.
+
+    Args:
+        masks: files; or folders with one file per vertebra, which are called after their levels.
+        name: "auto" (as the files and what lies beside them say), or see `find_table`.
+
+    Raises:
+        InputError: no such table, or the files do not tell; `{role}` in its cure stands for whose masks these are.
+    """
+    if name != "auto":
+        return find_table(name)
+    files = [mask for mask in masks if not mask.is_dir()]
+    if not files:
+        return NNUNET
+    return table_of_masks(files, lambda: [present_values(read_mask(mask).labels) for mask in files])

@@ -40,6 +40,7 @@ def case_figure(
     window_hu: tuple[float, float] = CT_WINDOW_HU,
     curved: bool = True,
     height_px: int = HEIGHT_PX,
+    kind: str = "vertebrae",
 ) -> Figure:
     """Draw one case: sagittal cut, coronal cut, and coronal maximum projection of the reference and the prediction.
 
@@ -51,12 +52,13 @@ def case_figure(
 
     Args:
         image: CT in HU, three axes in any order and direction; None: labels on black.
-        reference, prediction: nnU-Net ids on the same grid; either may be None. A reference of which the score knows
-            the centres only has panels with these.
+        reference, prediction: nnU-Net ids, or values of another `kind`, on the same grid; either may be None. A
+            reference of which the score knows the centres only has panels with these.
         affine: voxel index -> RAS mm, 4x4. Oblique volumes are shown along their own axes.
         title: first line, e.g. the case name.
         score: of the case, which also says what its labels are (`CaseScore.kind`); computed if both label maps are
             given.
+        kind: what the labels are where no score is given, of `anatomy.KINDS`.
         window_hu: black and white of the CT's cuts.
         curved: let the cuts follow the vertebral bodies from row to row; otherwise plane cuts.
         height_px: largest height of all panels together.
@@ -78,8 +80,8 @@ def case_figure(
             raise InputError(f"image of shape {image.shape}, {name} {array.shape}; expected the same grid")
     maps = {name: scores.as_label_ids(array) for name, array in maps.items()}
     if score is None and len(maps) == 2:
-        score = scores.score_case(maps["prediction"], maps["reference"], affine, case=title)
-    structure_kind = score.kind if score is not None else "vertebrae"
+        score = scores.score_case(maps["prediction"], maps["reference"], affine, case=title, kind=kind)
+    kind = score.kind if score is not None else kind
 
     image, ras_affine = geometry.reorient(image, affine)
     maps = {name: geometry.reorient(array, affine)[0] for name, array in maps.items()}
@@ -97,13 +99,13 @@ def case_figure(
     frame, stacked = _frame(box, spacing, len(shown), list(views.values()), height_px)
 
     columns = []
-    for kind, view in views.items():
-        if kind == "projection":
+    for view_name, view in views.items():
+        if view_name == "projection":
             pictures = _project(image, maps, coarse, frame, stride)
             heading, window = "projection", PROJECTION_WINDOW_HU
         else:
             pictures = _cut(image, maps, frame, view, cut_positions(bodies, image.shape, view, curved=curved))
-            heading, window = f"{'curved ' if curved and len(bodies) > 1 else ''}{kind}", window_hu
+            heading, window = f"{'curved ' if curved and len(bodies) > 1 else ''}{view_name}", window_hu
         seen = {
             name: {label: frame.pixel(view, point) for label, point in points.items()}
             for name, points in centres.items()
@@ -111,13 +113,11 @@ def case_figure(
         column = []
         for name in shown:
             labels = pictures[name] if name in maps else None
-            rgb = overlay(pictures["image"], labels, window, structure_kind)
+            rgb = overlay(pictures["image"], labels, window, kind)
             spots = _spots(seen.get(name, {}), labels, rgb.shape)
             missed_at = _spots(seen["reference"], pictures.get("reference"), rgb.shape)
-            names = level_names(name, spots, score, missed_at)
-            column.append(
-                Panel(view, f"{name}, {heading}", rgb, names, _centre_marks(name, seen, rgb.shape, structure_kind))
-            )
+            names = level_names(name, spots, score, missed_at, kind)
+            column.append(Panel(view, f"{name}, {heading}", rgb, names, _centre_marks(name, seen, rgb.shape, kind)))
         columns.append(column)
     rows = [list(row) for row in zip(*columns, strict=True)]
     if not stacked:

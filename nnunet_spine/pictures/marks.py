@@ -56,7 +56,11 @@ class Spot:
 
 
 def level_names(
-    shown: str, spots: Mapping[int, Spot], score: scores.CaseScore | None, missed_at: Mapping[int, Spot] | None = None
+    shown: str,
+    spots: Mapping[int, Spot],
+    score: scores.CaseScore | None,
+    missed_at: Mapping[int, Spot] | None = None,
+    kind: str = "vertebrae",
 ) -> list[Name]:
     """What to write in a panel.
 
@@ -65,18 +69,19 @@ def level_names(
         spots: label -> where the panel shows it.
         score: of the case; None: names only.
         missed_at: label -> where to note a reference vertebra that nothing was predicted for.
+        kind: what the labels are where there is no score.
     """
     notes = prediction_notes(score) if shown == "prediction" and score is not None else {}
     names = []
-    known = structures(score.kind if score is not None else "vertebrae")
+    known = structures(score.kind if score is not None else kind)
     by_value, values = {s.value: s for s in known}, {s.name: s.value for s in known}
     for label, spot in spots.items():
         level = by_value[label]
-        text, kind = notes.get(level.name, (level.name, None))
+        text, note = notes.get(level.name, (level.name, None))
         if not spot.met:
-            text, kind = f"[{text}]", kind or BESIDE
-        color = kind.color if kind not in (None, BESIDE) else legible(level.color)
-        names.append(Name(text, spot.row, spot.column, color, kind))
+            text, note = f"[{text}]", note or BESIDE
+        color = note.color if note not in (None, BESIDE) else legible(level.color)
+        names.append(Name(text, spot.row, spot.column, color, note))
     if shown == "prediction" and score is not None:
         for vertebra in score.vertebrae:
             spot = (missed_at or {}).get(values[vertebra.name])
