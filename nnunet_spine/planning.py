@@ -31,6 +31,7 @@ from nnunet_spine.training.settings import Network
 SAGITTAL_FIRST = [2, 0, 1]
 CPU_SPACING_MM = (4.0, 4.0, 4.0)
 CPU_MEMORY_GB = 0.18
+INTENSITIES = "foreground_intensity_properties_per_channel"
 WHOLE_VOLUME_PATCH = (128, 128, 128)
 WHOLE_VOLUME_SPACING_MM = 1.5
 
@@ -48,6 +49,8 @@ class PlanOptions:
             axis for itself and not below 1.5 mm; and plan no second resolution.
         sagittal: slices of the 2d configuration are sagittal whatever the spacing.
         cpu: small network and patch for training in minutes on a few CPU cores.
+        window_hu: CT is clipped to this range and mapped to 0 to 2, so that padding is its lower end, instead of by
+            what the fingerprint says of the foreground.
     """
 
     network: Network = field(default_factory=Network)
@@ -56,6 +59,7 @@ class PlanOptions:
     whole_volume: bool = False
     sagittal: bool = False
     cpu: bool = False
+    window_hu: tuple[float, float] | None = None
 
 
 class SpinePlanner(ExperimentPlanner):
@@ -136,6 +140,8 @@ class SpinePlanner(ExperimentPlanner):
             InputError: they were; training would read them as if they were these plans' data.
         """
         plans[PLANNED_GB] = self.UNet_vram_target_GB
+        if self.options.window_hu is not None:
+            _normalise_by(plans, self.options.window_hu)
         recursive_fix_for_json_export(plans)
         new = json.loads(json.dumps(plans))  # as it will be read back: lists for tuples
         folder = nnunet_folder("nnUNet_preprocessed") / self.dataset_name
@@ -143,7 +149,7 @@ class SpinePlanner(ExperimentPlanner):
         old = read_json(file) if file.is_file() else {"configurations": {}}
         for name, configuration in new["configurations"].items():
             data = folder / configuration.get("data_identifier", "-")
-            same = all(old.get(key) == new[key] for key in ("transpose_forward", "image_reader_writer"))
+            same = all(old.get(key) == new[key] for key in ("transpose_forward", "image_reader_writer", INTENSITIES))
             if data.is_dir() and not (same and old["configurations"].get(name) == configuration):
                 raise InputError(
                     f"holds data preprocessed by other plans named {self.plans_identifier}",
@@ -171,6 +177,23 @@ class SpinePlanner(ExperimentPlanner):
             found = f"the network does not fit this dataset: {error}"
             raise InputError(found, "choose other options with -tr") from error
         return network.compute_conv_feature_map_size(patch_size)
+
+
+def _normalise_by(plans: dict, window_hu: tuple[float, float]) -> None:
+    """Let nnU-Net's CT normalisation map a range of HU to 0 to 2.
+
+    Raises:
+        InputError: a channel is not normalised as CT.
+    """
+    schemes = {scheme for c in plans["configurations"].values() for scheme in c.get("normalization_schemes", ())}
+    if schemes != {"CTNormalization"}:
+        raise InputError(
+            f"a window in HU for images normalised with {', '.join(sorted(schemes))}",
+            'leave out --window, or name the channels "CT" in dataset.json',
+        )
+    low, high = window_hu
+    for channel in plans[INTENSITIES].values():
+        channel.update(percentile_00_5=low, percentile_99_5=high, mean=low, std=(high - low) / 2)
 
 
 def configured_planner(options: PlanOptions) -> type[SpinePlanner]:

@@ -40,6 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--plain", action="store_true", help="easy cases: no variants, curves, fractures, implants, flips or cropping"
     )
+    parser.add_argument(
+        "--domain",
+        choices=("usual", "wide"),
+        default="usual",
+        help="wide: shapes, densities, surroundings and scanners vary far more than in patients, to train models that "
+        "work on real scans",
+    )
     add_batch_options(parser)
     parser.epilog = "Exit code 1 when a scan could not be drawn."
 
@@ -57,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
         view=args.view,
         split=tuple(args.split),
         plain=args.plain,
+        domain=args.domain,
     )
     run_ = run_of(args, "scan")
     tree = write_tree(args.output, args.number, options, run_)

@@ -45,6 +45,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sagittal", action="store_true", help="slices of the 2d configuration are sagittal whatever the spacing"
     )
+    parser.add_argument(
+        "--window",
+        nargs=2,
+        type=float,
+        metavar=("LOW", "HIGH"),
+        help="clip CT to this range of HU, e.g. -512 1024, and map it to 0 to 2; unset: as the labelled bone has it",
+    )
     parser.add_argument("--gpu-memory", type=float, default=8.0, metavar="GB", help="memory of the GPU to plan for")
     parser.add_argument(
         "--cpu", action="store_true", help="a small configuration that trains in minutes on two CPU cores"
@@ -58,6 +65,8 @@ def run(args: argparse.Namespace) -> None:
     spacing_mm = _spacing(args.spacing)
     if args.patch and min(args.patch) < 8:
         raise InputError(f"--patch {' '.join(map(str, args.patch))}; expected three numbers of at least 8")
+    if args.window and not args.window[0] < args.window[1]:
+        raise InputError(f"--window {args.window[0]:g} {args.window[1]:g}; expected a lower and a higher HU")
     if args.gpu_memory <= 0:
         raise InputError(f"--gpu-memory {args.gpu_memory:g}; expected a positive number of GB")
     check_plans_name(args.plans_name)
@@ -74,6 +83,7 @@ def run(args: argparse.Namespace) -> None:
         whole_volume=args.whole_volume,
         sagittal=args.sagittal,
         cpu=args.cpu,
+        window_hu=tuple(args.window) if args.window else None,
     )
     plans = plan_dataset(
         args.dataset,

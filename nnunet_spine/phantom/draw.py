@@ -1,6 +1,6 @@
 """One phantom from a seed."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import cc3d
 import numpy as np
@@ -14,13 +14,17 @@ from nnunet_spine.phantom.implants import Implants, draw_implants, paint_implant
 from nnunet_spine.phantom.options import PhantomOptions
 from nnunet_spine.phantom.pose import Frames, draw_pose
 from nnunet_spine.phantom.vertebra import Fracture, build_vertebra
+from nnunet_spine.phantom.wide import look, organs, skeleton
+from nnunet_spine.phantom.wide import warp as warping
+from nnunet_spine.phantom.wide.wear import Wear, dents, draw_wear, osteophytes, vary_dimensions
 
 # Codes of the distance field: number of the level in the sequence + 1, or one of these.
-SACRUM_CODE, RIB_CODE, PELVIS_CODE = 100, 101, 102
+SACRUM_CODE, RIB_CODE, PELVIS_CODE, OTHER_CODE = 100, 101, 102, 103
 
 _PATIENT_STREAMS = ("variants", "dimensions", "pose", "fractures", "torso", "ribs", "implants")
 _SCAN_STREAMS = ("view", "tissue", "texture", "noise", "orientation")
-_STREAMS = (*_PATIENT_STREAMS, *_SCAN_STREAMS)
+_WIDE_STREAMS = ("wear", "skeleton", "organs", "warp")  # of the patient
+_STREAMS = (*_PATIENT_STREAMS, *_SCAN_STREAMS, *_WIDE_STREAMS)
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,7 @@ class _Patient:
     dims: tuple[Dimensions, ...]
     frames: Frames
     fractures: dict[str, Fracture]
+    wear: Wear | None = None
 
 
 def draw_phantom(seed: int, options: PhantomOptions = PhantomOptions(), *, scan: int = 0) -> Phantom:  # noqa: B008
@@ -87,15 +92,22 @@ def draw_phantom(seed: int, options: PhantomOptions = PhantomOptions(), *, scan:
     crop, round_fov = rngs["view"].random(2) < (options.z_crop_probability, options.circular_fov_probability)
     grid = view.draw_grid(rngs["view"], options, low, high, bool(crop))
     torso = surroundings.draw_torso(rngs["torso"], patient.frames, patient.levels, patient.dims)
-    bone = _draw_bone(rngs["ribs"], grid, patient, torso)
+    bone = _draw_bone(rngs, grid, patient, torso)
     seen = [i for i in range(len(patient.levels)) if _inside(grid, patient.frames.centres_mm[i])]
     screws, cement = rngs["implants"].random(2) < (options.screws_probability, options.cement_probability)
     implants = draw_implants(
         rngs["implants"], patient.frames, patient.levels, patient.dims, seen, bool(screws), bool(cement)
     )
     disc = view.round_field(grid) if round_fov else None
-    image = _draw_image(rngs, grid, patient, torso, bone, implants, disc)
-    return _assemble(rngs["orientation"], options, grid, patient, bone, image, disc, implants)
+    tissue, centres_mm = render.draw_tissue(rngs["tissue"]), patient.frames.centres_mm
+    if options.domain == "wide":
+        image = _draw_wide_image(rngs, grid, patient, torso, bone, implants, tissue)
+        image, centres_mm = _deform(rngs["warp"], grid, image, bone, centres_mm)
+        image = look.scan(rngs["noise"], image, grid, look.draw_scanner(rngs["noise"]), disc)
+    else:
+        image = _draw_image(rngs, grid, patient, torso, bone, implants, tissue)
+        image = render.finish(rngs["noise"], image, tissue, disc)
+    return _assemble(rngs["orientation"], options, grid, patient, bone, image, disc, implants, centres_mm)
 
 
 def _draw_patient(rngs: dict[str, np.random.Generator], options: PhantomOptions) -> _Patient:
@@ -105,7 +117,10 @@ def _draw_patient(rngs: dict[str, np.random.Generator], options: PhantomOptions)
     last_thoracic = options.last_thoracic or (int(unusual[0]) if variant[0] else 12)
     last_lumbar = options.last_lumbar or (int(unusual[1]) if variant[1] else 5)
     levels = spine_sequence(last_thoracic=last_thoracic, last_lumbar=last_lumbar)
-    dims = draw_dimensions(rngs["dimensions"], levels)
+    dims, wear = draw_dimensions(rngs["dimensions"], levels), None
+    if options.domain == "wide":
+        wear = draw_wear(rngs["wear"], len(levels))
+        dims = vary_dimensions(rngs["wear"], dims, wear)
     fractures = _draw_fractures(rngs["fractures"], levels, options)
     spacing = np.array([d.spacing for d in dims[:-1]])
     bend = np.zeros(len(levels))
@@ -115,7 +130,7 @@ def _draw_patient(rngs: dict[str, np.random.Generator], options: PhantomOptions)
     scoliosis = bool(rngs["pose"].random() < options.scoliosis_probability)
     spacing = np.concatenate([spacing, surroundings.sacral_spacing_mm(dims[-1])])
     frames = draw_pose(rngs["pose"], levels, spacing, bend, scoliosis, surroundings.N_SACRAL)
-    return _Patient(levels, dims, frames, fractures)
+    return _Patient(levels, dims, frames, fractures, wear)
 
 
 def _draw_fractures(rng: np.random.Generator, levels: tuple[str, ...], options: PhantomOptions) -> dict[str, Fracture]:
@@ -135,17 +150,26 @@ def _draw_fractures(rng: np.random.Generator, levels: tuple[str, ...], options: 
     return fractures if any_ else {}
 
 
-def _draw_bone(rng: np.random.Generator, grid: Grid, patient: _Patient, torso: surroundings.Torso) -> DistanceField:
+def _draw_bone(
+    rngs: dict[str, np.random.Generator], grid: Grid, patient: _Patient, torso: surroundings.Torso
+) -> DistanceField:
     bone = DistanceField(grid)
-    last, frames = patient.dims[-1], patient.frames
-    bone.add_loose(surroundings.rib_solids(frames, patient.levels, patient.dims, torso, rng), RIB_CODE)
+    last, frames, wear = patient.dims[-1], patient.frames, patient.wear
+    bone.add_loose(surroundings.rib_solids(frames, patient.levels, patient.dims, torso, rngs["ribs"]), RIB_CODE)
     bone.add_loose(surroundings.ilium_solids(frames, last), PELVIS_CODE)
     bone.add_loose(surroundings.condyle_solids(frames), PELVIS_CODE)
+    if wear is not None:
+        bone.add_loose(skeleton.other_bones(rngs["skeleton"], frames, patient.levels, last, torso), OTHER_CODE)
     bone.add_bone(surroundings.sacrum_solids(frames, last), [], SACRUM_CODE)
     for i in reversed(range(len(patient.levels))):
-        level = patient.levels[i]
-        vertebra = build_vertebra(level, patient.dims[i], frames, i, patient.fractures.get(level))
-        bone.add_bone(vertebra.solids, vertebra.carved, i + 1)
+        level, d = patient.levels[i], patient.dims[i]
+        vertebra = build_vertebra(level, d, frames, i, patient.fractures.get(level))
+        if wear is None or i == 0:
+            bone.add_bone(vertebra.solids, vertebra.carved, i + 1)
+        else:
+            spurs = osteophytes(rngs["wear"], frames, i, d, wear)
+            holes = dents(rngs["wear"], frames, i, d, wear)
+            bone.add_bone([*vertebra.solids, *spurs], [*vertebra.carved, *holes], i + 1, wear.joint_space_mm)
     return bone
 
 
@@ -156,13 +180,47 @@ def _draw_image(
     torso: surroundings.Torso,
     bone: DistanceField,
     implants: Implants,
-    disc: np.ndarray | None,
+    tissue: render.Tissue,
 ) -> np.ndarray:
-    tissue = render.draw_tissue(rngs["tissue"])
     image = render.soft_tissue(rngs["texture"], grid, tissue, torso, patient.frames, patient.levels, patient.dims)
     render.paint_bone(rngs["texture"], image, bone, tissue, SACRUM_CODE)
     paint_implants(image, grid, implants)
-    return render.finish(rngs["noise"], image, tissue, disc)
+    return image
+
+
+def _draw_wide_image(
+    rngs: dict[str, np.random.Generator],
+    grid: Grid,
+    patient: _Patient,
+    torso: surroundings.Torso,
+    bone: DistanceField,
+    implants: Implants,
+    tissue: render.Tissue,
+) -> np.ndarray:
+    rng, spine = rngs["tissue"], (patient.frames, patient.levels, patient.dims)
+    plain = replace(tissue, aorta=45.0, lung=rng.uniform(-950, -650))  # vessels come with the organs
+    image = render.soft_tissue(rngs["texture"], grid, plain, torso, *spine)
+    look.paint(rngs["texture"], image, grid, organs.draw_organs(rngs["organs"], *spine, torso))
+    others = {code: look.draw_bone(rng) for code in (SACRUM_CODE, RIB_CODE, PELVIS_CODE, OTHER_CODE)}
+    vertebrae = look.draw_bone(rng)
+    others[SACRUM_CODE] = others[SACRUM_CODE] if rng.random() < 0.3 else vertebrae
+    look.paint_bones(rngs["texture"], image, bone, vertebrae, others)
+    paint_implants(image, grid, implants)
+    return image
+
+
+def _deform(
+    rng: np.random.Generator, grid: Grid, image: np.ndarray, bone: DistanceField, centres_mm: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Bend image, bone (in place) and centres in two of three patients."""
+    amount = rng.uniform(0.5, 3.5)
+    if rng.random() < 1 / 3:
+        return image, centres_mm
+    displacement = warping.draw_warp(rng, grid, amount)
+    bone.distance_mm = warping.warp(bone.distance_mm, displacement, 1)
+    bone.code = warping.warp(bone.code, displacement, 0)
+    index = [warping.moved((c - grid.first_mm) / grid.spacing_mm, displacement) for c in centres_mm]
+    return warping.warp(image, displacement, 1), np.array(index) * grid.spacing_mm + grid.first_mm
 
 
 def _inside(grid: Grid, point_mm: np.ndarray) -> bool:
@@ -179,6 +237,7 @@ def _assemble(
     image: np.ndarray,
     disc: np.ndarray | None,
     implants: Implants,
+    centres_mm: np.ndarray,
 ) -> Phantom:
     codes = np.where((bone.distance_mm < 0) & (bone.code < SACRUM_CODE), bone.code, np.uint8(0))
     cut = _cut_codes(codes, disc)
@@ -191,12 +250,12 @@ def _assemble(
     verse[1 : len(patient.levels) + 1] = [BY_NAME[name].verse_id for name in patient.levels]
     labelled = {int(c): patient.levels[c - 1] for c in sorted(fractions)}
     # A body centre outside the volume cannot be marked, as in VerSe.
-    labelled = {c: n for c, n in labelled.items() if n == "C1" or _inside(grid, patient.frames.centres_mm[c - 1])}
+    labelled = {c: n for c, n in labelled.items() if n == "C1" or _inside(grid, centres_mm[c - 1])}
     codes[~np.isin(codes, [0, *labelled])] = 0
     affine = grid.affine()
     shift = np.round(rng.uniform(-150, 150, 3), 1)
     affine[:3, 3] += shift
-    centres = {n: patient.frames.centres_mm[c - 1] + shift for c, n in labelled.items()}
+    centres = {n: centres_mm[c - 1] + shift for c, n in labelled.items()}
     if "C1" in centres:
         centres["C1"] = to_world(affine, np.argwhere(codes == patient.levels.index("C1") + 1).mean(0))
     mask = verse[codes]

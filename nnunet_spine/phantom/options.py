@@ -6,6 +6,7 @@ import numpy as np
 
 from nnunet_spine.errors import InputError
 
+DOMAINS = ("usual", "wide")
 FINEST_MM, COARSEST_MM = 0.5, 5.0  # coarser voxels leave a handful of the upper cervical levels
 
 
@@ -32,6 +33,8 @@ class PhantomOptions:
         circular_fov_probability: of a round field of view, -1024 HU outside.
         random_orientation: permute and flip the axes at random; the affine follows, the world stays.
         keep_partial: label vertebrae cut by the field of view too (VerSe does not).
+        domain: "usual" looks like a common CT; "wide" varies shapes, densities, surroundings and scanners far more, so
+            that a real scan is one more variation.
     """
 
     shape: tuple[int, int, int] | None = (128, 128, 256)
@@ -50,6 +53,7 @@ class PhantomOptions:
     circular_fov_probability: float = 0.0
     random_orientation: bool = False
     keep_partial: bool = False
+    domain: str = "usual"
 
     @property
     def is_range(self) -> bool:
@@ -71,6 +75,8 @@ class PhantomOptions:
             raise InputError(f"Genant grade {self.fracture_grade}; expected 1, 2 or 3")
         if self.levels_in_view is not None and not 1 <= self.levels_in_view[0] <= self.levels_in_view[1]:
             raise InputError(f"levels in view {self.levels_in_view}; expected the fewest and the most, at least 1")
+        if self.domain not in DOMAINS:
+            raise InputError(f"domain '{self.domain}'; expected {' or '.join(DOMAINS)}")
         for name, value in vars(self).items():
             if name.endswith("_probability") and not 0 <= value <= 1:
                 raise InputError(f"{name} {value}; expected 0 to 1")

@@ -128,6 +128,31 @@ class Tube:
         return (np.sqrt((u / a) ** 2 + (v / b) ** 2) - 1) * min(a, b)
 
 
+@dataclass(frozen=True)
+class Ellipsoid:
+    """Ellipsoid along the world's axes.
+
+    Attributes:
+        centre_mm: (3,).
+        half_mm: (3,) semi-axes.
+    """
+
+    centre_mm: np.ndarray
+    half_mm: np.ndarray
+
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """Corners (3,) of a box around the solid."""
+        return self.centre_mm - self.half_mm, self.centre_mm + self.half_mm
+
+    def distance(self, axes: Axes) -> np.ndarray:
+        """Signed distance (nx, ny, nz), exact on the shortest axis only."""
+        x, y, z = (
+            ((axis - np.float32(c)) / np.float32(h)) ** 2
+            for axis, c, h in zip(axes, self.centre_mm, self.half_mm, strict=True)
+        )
+        return (np.sqrt((x + y) + z) - 1) * np.float32(min(self.half_mm))
+
+
 def local_coordinates(axes: Axes, centre_mm: np.ndarray, frame: np.ndarray) -> list[np.ndarray]:
     """Right, anterior and up of a frame (columns) on an open grid, three arrays (nx, ny, nz) in mm."""
     offsets = [axis - np.float32(c) for axis, c in zip(axes, centre_mm, strict=True)]

@@ -48,6 +48,7 @@ class TreeOptions:
             `shape`.
         split: shares of training, validation and test.
         plain: no variants, scoliosis, fractures, implants, cropping, or reorientation.
+        domain: "usual" or "wide", see `PhantomOptions`; wide cases label vertebrae cut by the field of view, too.
     """
 
     seed: int = 0
@@ -56,6 +57,7 @@ class TreeOptions:
     view: str = "mixed"
     split: tuple[float, float, float] = (60.0, 20.0, 20.0)
     plain: bool = False
+    domain: str = "usual"
 
     def __post_init__(self):
         if self.seed < 0:
@@ -64,7 +66,7 @@ class TreeOptions:
             raise InputError(f"view '{self.view}'; expected {', '.join(VIEWS)}")
         if len(self.split) != 3 or min(self.split) < 0 or sum(self.split) <= 0:
             raise InputError(f"split {self.split}; expected shares of training, validation and test, e.g. 60 20 20")
-        PhantomOptions(shape=self.shape, spacing_mm=self.spacing_mm)
+        PhantomOptions(shape=self.shape, spacing_mm=self.spacing_mm, domain=self.domain)
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,8 @@ def _case(options: TreeOptions, patient: int, scan: int, number: int, first: int
         "z_crop_probability": 0.15,
         "circular_fov_probability": 0.1,
         "random_orientation": True,
+        "domain": options.domain,
+        "keep_partial": options.domain == "wide",
     }
     choices |= {} if variant is None else dict([variant])
     choices |= PLAIN if options.plain else {}

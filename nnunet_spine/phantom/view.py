@@ -85,8 +85,23 @@ def _box_around_levels(
     anywhere = int(np.clip(rng.integers(-3, n - count + 4), 0, n - count))
     start = n - count if options.lowest_levels else anywhere
     low, high = low_mm[start : start + count].min(0), high_mm[start : start + count].max(0)
+    before, behind = _wide_margins(rng) if options.domain == "wide" else _margins(rng)
+    return low - before, high + behind
+
+
+def _margins(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A field of view that just holds the spine: (3,) mm added before and behind along x, y, z."""
     wide = rng.uniform(6, 16, (2, 3))
-    return low - wide[0] * [1, 1, 0.5], high + wide[1] * [1, 1.6, 0.5]
+    return wide[0] * [1, 1, 0.5], wide[1] * [1, 1.6, 0.5]
+
+
+def _wide_margins(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """From a field of view that cuts processes off to one that holds the whole body."""
+    kinds = np.array([(-12.0, 6.0), (6.0, 30.0), (30.0, 90.0), (90.0, 190.0)])
+    around = kinds[rng.choice(4, p=[0.1, 0.3, 0.3, 0.3])]
+    left, right, front = rng.uniform(*around, 3)
+    below, above = rng.uniform(-20, 40, 2) if rng.random() < 0.7 else rng.uniform(20, 120, 2)
+    return np.array([left, rng.uniform(-10, 60), below]), np.array([right, max(front, 5.0), above])
 
 
 def round_field(grid: Grid) -> np.ndarray:

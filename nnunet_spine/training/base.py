@@ -12,6 +12,7 @@ the constructor's parameter names back). Differences from stock nnU-Net that hol
 """
 
 from collections.abc import Callable
+from contextlib import ExitStack, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -28,6 +29,7 @@ from torch import nn
 from nnunet_spine.errors import InputError
 from nnunet_spine.losses import LossContext
 from nnunet_spine.training import preconditions
+from nnunet_spine.training.averaging import WeightAverage
 from nnunet_spine.training.class_weights import weights_of_training_cases
 from nnunet_spine.training.declaration import Declaration
 from nnunet_spine.training.memory import remark_on
@@ -38,6 +40,7 @@ from nnunet_spine.training.status import status
 from nnunet_spine.training.validation import validate_in_shares
 
 ADDED = "added_by_trainer"
+OWN_WEIGHTS, UPDATES = "own_weights", "averaged_updates"  # beside the averaged weights, which a checkpoint is for
 
 
 class BaseTrainer(nnUNetTrainer):
@@ -71,6 +74,8 @@ class BaseTrainer(nnUNetTrainer):
         several_outputs = len(self.configuration_manager.pool_op_kernel_sizes) > 2
         self.enable_deep_supervision = self.settings.network.deep_supervision and several_outputs
         self.class_weights: tuple[float, ...] | None = None
+        self.average: WeightAverage | None = None
+        self._validating = ExitStack()
         self.check(self.plans_manager, self.configuration_manager, self.label_manager)
 
     def initialize(self) -> None:
@@ -79,6 +84,8 @@ class BaseTrainer(nnUNetTrainer):
         # nnU-Net asks the trainer for its network in training, and the class at prediction
         self.build_network_architecture = type(self).network
         super().initialize()
+        if self.settings.optimisation.averaging is not None:
+            self.average = WeightAverage(self.network, self.settings.optimisation.averaging)
         lines = (f"{key}: {value}" for key, value in status(self, self.declaration, self.settings).items())
         self.print_to_log_file("\n".join(lines), add_timestamp=False)
         if self.device.type != "cpu" and (remark := remark_on(self, self.recipe)):
@@ -213,13 +220,24 @@ class BaseTrainer(nnUNetTrainer):
         if self.local_rank != 0 or self.disable_checkpointing:
             super().save_checkpoint(filename)
             return
-        self.my_init_kwargs = {**self.my_init_kwargs, ADDED: self.state_to_save()}
-        super().save_checkpoint(f"{filename}.part")
+        added = self.state_to_save()
+        with self._averaged():
+            if self.average is not None:
+                added |= {OWN_WEIGHTS: self.average.own_weights(), UPDATES: self.average.updates}
+            self.my_init_kwargs = {**self.my_init_kwargs, ADDED: added}
+            super().save_checkpoint(f"{filename}.part")
         Path(f"{filename}.part").replace(filename)
 
     def load_checkpoint(self, filename_or_checkpoint: dict | str) -> None:
         super().load_checkpoint(filename_or_checkpoint)
-        self.restore_state(self.my_init_kwargs.get(ADDED, {}))
+        added = self.my_init_kwargs.get(ADDED, {})
+        if self.average is not None and OWN_WEIGHTS in added:
+            self.average.resume(self.network, added[OWN_WEIGHTS], added[UPDATES])
+        self.restore_state(added)
+
+    def _averaged(self):
+        """Inside the block the network has the averaged weights, if weights are averaged."""
+        return nullcontext() if self.average is None else self.average.used_by(self.network)
 
     # -- cases and patches ---------------------------------------------------------------------------------------------
 
@@ -265,6 +283,7 @@ class BaseTrainer(nnUNetTrainer):
                 use_mask_for_norm=use_mask_for_norm, **kwargs,
             ),
             partial(type(self).get_validation_transforms, scales, **kwargs),
+            self.settings.augmentation.densities(self.plans_manager, self.configuration_manager.spacing),
         )  # fmt: skip
         return ComposeTransforms([*transforms, *self.last_transforms(training=True)])
 
@@ -280,13 +299,24 @@ class BaseTrainer(nnUNetTrainer):
 
     def train_step(self, batch: dict) -> dict:
         adversarial = self.settings.adversarial
-        if not adversarial.applies(self.current_epoch, self.num_epochs):
-            return super().train_step(batch)
-        return adversarial.step(self, batch)
+        applies = adversarial.applies(self.current_epoch, self.num_epochs)
+        outputs = adversarial.step(self, batch) if applies else super().train_step(batch)
+        if self.average is not None:
+            self.average.update(self.network)
+        return outputs
+
+    def on_validation_epoch_start(self) -> None:
+        self._validating.enter_context(self._averaged())
+        super().on_validation_epoch_start()
+
+    def on_validation_epoch_end(self, val_outputs: list[dict]) -> None:
+        super().on_validation_epoch_end(val_outputs)
+        self._validating.close()
 
     def perform_actual_validation(self, save_probabilities: bool = False) -> None:
         validate_case = self.case_validation()
-        if validate_case is None:
-            super().perform_actual_validation(save_probabilities)
-        else:
-            validate_in_shares(self, validate_case)
+        with self._averaged():
+            if validate_case is None:
+                super().perform_actual_validation(save_probabilities)
+            else:
+                validate_in_shares(self, validate_case)

@@ -29,6 +29,10 @@ COMMON_OPTIONS: tuple[Option, ...] = (
         at_least=0,
         at_most=2**32 - 1,
     ),
+    number(
+        "ema{}", "optimisation.averaging", "average the weights over time, keeping this share at each step",
+        example="0p999", above=0,
+    ),
     flag("noaug", {"augmentation.kind": "none"}, "no augmentation"),
     flag("nods", {"network.deep_supervision": False}, "no deep supervision"),
     choice(

@@ -3,6 +3,7 @@
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunet_spine.errors import InputError
+from nnunet_spine.training.tissue import Window
 
 
 def ct_ranges(plans_manager: PlansManager) -> list[tuple[float, float]]:
@@ -11,6 +12,25 @@ def ct_ranges(plans_manager: PlansManager) -> list[tuple[float, float]]:
     Raises:
         InputError: a channel is normalised in another way, so that its range is not known.
     """
+    return [
+        ((window.low - window.mean) / window.deviation, (window.high - window.mean) / window.deviation)
+        for window in _windows(plans_manager)
+    ]
+
+
+def ct_window(plans_manager: PlansManager) -> Window:
+    """How these plans normalise CT of one channel.
+
+    Raises:
+        InputError: they do not, or there are more channels.
+    """
+    windows = _windows(plans_manager)
+    if len(windows) != 1:
+        raise InputError(f"{len(windows)} channels; densities are redrawn for a CT alone", "use another trainer")
+    return windows[0]
+
+
+def _windows(plans_manager: PlansManager) -> list[Window]:
     configurations = plans_manager.plans["configurations"].values()
     schemes = {scheme for c in configurations for scheme in c.get("normalization_schemes", ())}
     if schemes != {"CTNormalization"}:
@@ -19,6 +39,6 @@ def ct_ranges(plans_manager: PlansManager) -> list[tuple[float, float]]:
             'name the channels "CT" in dataset.json and plan again, or use the preset nnunet',
         )
     return [
-        tuple((p[f"percentile_{bound}"] - p["mean"]) / max(p["std"], 1e-8) for bound in ("00_5", "99_5"))
+        Window(p["percentile_00_5"], p["percentile_99_5"], p["mean"], max(p["std"], 1e-8))
         for p in plans_manager.foreground_intensity_properties_per_channel.values()
     ]

@@ -21,6 +21,7 @@ class Ranges:
         always: turn and scale every patch; nnU-Net does each with a probability of 0.2.
         intensity: False leaves out noise, blur, brightness, low resolution and gamma, and the contrast unless it has a
             range.
+        elastic: largest displacement of a smooth deformation of every other patch, in voxels.
     """
 
     scaling: tuple[float, float] | None = None
@@ -28,6 +29,7 @@ class Ranges:
     plane: "Plane | None" = None
     always: bool = False
     intensity: bool = True
+    elastic: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -90,5 +92,8 @@ def _adjust_spatial(transform: SpatialTransform, ranges: Ranges) -> None:
         transform.rotation = AngleAboutNormal(ranges.plane, transform.rotation)
         transform.scaling = ScaleInPlane(ranges.plane, transform.scaling)
         transform.p_synchronize_scaling_across_axes = 0
+    if ranges.elastic:
+        transform.p_elastic_deform = 0.5
+        transform.elastic_deform_scale, transform.elastic_deform_magnitude = (0.08, 0.25), (0.0, ranges.elastic)
     if ranges.always:
         transform.p_rotation = transform.p_scaling = 1

@@ -32,6 +32,9 @@ class Augmentation:
         contrast: factors of the contrast; None is nnU-Net's.
         in_plane: rotation and scaling stay within sagittal slices.
         always: rotate and scale every patch; nnU-Net does each with a probability of 0.2.
+        elastic: bend every other patch by up to so many voxels, smoothly.
+        tissue: redraw the densities of bone and soft tissue, see `training.tissue`; in 3D, with CT normalisation.
+        tissue_without: parts of that to leave out.
     """
 
     kind: str = "nnunet"
@@ -42,10 +45,13 @@ class Augmentation:
     contrast: tuple[float, float] | None = None
     in_plane: bool = False
     always: bool = False
+    elastic: float = 0.0
+    tissue: bool = False
+    tissue_without: tuple[str, ...] = ()
 
     def idle(self) -> dict[str, str]:
         """Fields without effect, each with the reason."""
-        ranges = ("rotation_deg", "scaling", "contrast", "in_plane", "always")
+        ranges = ("rotation_deg", "scaling", "contrast", "in_plane", "always", "elastic", "tissue")
         if self.kind == "none":
             return dict.fromkeys(("flips", "left_right_flips", *ranges), "there is no augmentation")
         idle = dict.fromkeys(ranges, "random affine maps have ranges of their own") if self.kind == "affine" else {}
@@ -75,6 +81,22 @@ class Augmentation:
                 "plan with `nnunet-spine plan --sagittal`, or train 3d_fullres",
             )
         return Plane()
+
+    def densities(self, plans: "PlansManager", spacing_mm: Sequence[float]) -> "BasicTransform | None":
+        """The transform that redraws densities, if there is one.
+
+        Args:
+            spacing_mm: of the patch's axes.
+
+        Raises:
+            InputError: the plans do not normalise as CT, so that densities are not known.
+        """
+        if not self.tissue or self.kind not in ("nnunet", "spatial"):
+            return None
+        from nnunet_spine.training.ct_ranges import ct_window
+        from nnunet_spine.training.tissue import TissueTransform
+
+        return TissueTransform(ct_window(plans), spacing_mm, self.tissue_without)
 
     def geometry(
         self,
@@ -130,6 +152,7 @@ class Augmentation:
         plane: "Plane | None",
         of_nnunet: Callable[[], "ComposeTransforms"],
         of_validation: Callable[[], "BasicTransform"],
+        densities: "BasicTransform | None" = None,
     ) -> "list[BasicTransform]":
         """Transforms of training patches.
 
@@ -137,6 +160,7 @@ class Augmentation:
             plane: what `plane` gave.
             of_nnunet: makes nnU-Net's own.
             of_validation: makes those without augmentation.
+            densities: what `densities` gave.
         """
         from batchgeneratorsv2.transforms.spatial.mirroring import MirrorTransform
 
@@ -144,8 +168,9 @@ class Augmentation:
         from nnunet_spine.training.ranges import Ranges, adjust
 
         if self.kind in ("nnunet", "spatial"):
-            ranges = Ranges(self.scaling, self.contrast, plane, self.always, self.kind == "nnunet")
-            return adjust(of_nnunet(), ranges).transforms
+            ranges = Ranges(self.scaling, self.contrast, plane, self.always, self.kind == "nnunet", self.elastic)
+            transforms = adjust(of_nnunet(), ranges).transforms
+            return [*transforms[:1], densities, *transforms[1:]] if densities else transforms
         transforms = [AffineTransform(patch_size)] if self.kind == "affine" else []
         if mirror_axes is not None:
             transforms.append(MirrorTransform(allowed_axes=mirror_axes))

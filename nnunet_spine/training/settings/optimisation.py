@@ -25,6 +25,8 @@ class Optimisation:
         steps, validation_steps: in an epoch.
         save_every: epochs between checkpoints.
         batch_size: patches in a step, over all GPUs; None is that of the plans.
+        averaging: share that a running average of the weights keeps at each step; validation, checkpoints and
+            prediction use the average. None averages nothing.
     """
 
     optimiser: str = "SGD"
@@ -36,6 +38,7 @@ class Optimisation:
     validation_steps: int = 50
     save_every: int = 10
     batch_size: int | None = None
+    averaging: float | None = None
 
     def idle(self) -> dict[str, str]:
         """Fields without effect, each with the reason."""
