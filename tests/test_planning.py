@@ -5,6 +5,7 @@ import pytest
 import torch
 from nnunet_dataset import write_dataset
 from nnunetv2.experiment_planning.plan_and_preprocess_api import plan_experiment_dataset
+from nnunetv2.preprocessing.normalization.default_normalization_schemes import CTNormalization
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunet_spine import cli
@@ -234,6 +235,18 @@ def test_preprocessed_data_keep_their_plans(planned):
     with pytest.raises(InputError, match=r"Used_2d: holds data preprocessed by other plans named Used\."):
         plan(PlanOptions(spacing_mm=(3.0,) * 3), name="Used")
     assert (folder / "Used.json").read_bytes() == before
+
+
+def test_a_window_in_hu_is_what_ct_normalisation_maps_to_0_to_2(planned):
+    options = PlanOptions(spacing_mm=(2.0,) * 3, window_hu=(-512.0, 1024.0))
+    plans = plan(options, name="Windowed")
+    (properties,) = plans["foreground_intensity_properties_per_channel"].values()
+    scheme = CTNormalization(use_mask_for_norm=False, intensityproperties=properties)
+    assert scheme.run(np.array([-2000.0, -512, 256, 1024, 3000])).tolist() == [0, 0, 1, 2, 2]
+    folder = planned / "nnUNet_preprocessed" / "Dataset005_Boxes"
+    (folder / plans["configurations"]["2d"]["data_identifier"]).mkdir()
+    with pytest.raises(InputError, match="other plans named Windowed"):  # another window: other data
+        plan(PlanOptions(spacing_mm=(2.0,) * 3, window_hu=(-100.0, 1024.0)), name="Windowed")
 
 
 def test_leftovers_of_another_dataset_are_named(planned):

@@ -18,13 +18,7 @@ TRAINER = Declaration(
         "`nnunet-spine predict` uses when none is named was trained so."
     ),
     settings=Settings(
-        network=Network(
-            options={
-                "features_per_stage": (16, 32, 64, 128, 192),
-                "n_conv_per_stage": (2, 2, 2, 2, 2),
-                "n_conv_per_stage_decoder": (1, 1, 1, 1),
-            }
-        ),
+        network=Network("nnunet_spine.architectures.slim_unet.SlimUNet"),
         optimisation=Optimisation(
             optimiser="AdamW",
             rate=2e-3,

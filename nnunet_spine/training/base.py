@@ -283,7 +283,9 @@ class BaseTrainer(nnUNetTrainer):
                 use_mask_for_norm=use_mask_for_norm, **kwargs,
             ),
             partial(type(self).get_validation_transforms, scales, **kwargs),
-            self.settings.augmentation.densities(self.plans_manager, self.configuration_manager.spacing),
+            self.settings.augmentation.densities(
+                self.plans_manager, self.configuration_manager.spacing, self.label_manager.ignore_label
+            ),
         )  # fmt: skip
         return ComposeTransforms([*transforms, *self.last_transforms(training=True)])
 

@@ -42,19 +42,28 @@ class TissueTransform(BasicTransform):
         window: normalisation of the image.
         spacing_mm: of the patch's axes.
         without: parts to leave out: "bone", "soft", "other_bone", "blobs", "cut", "blur", "slices", "noise".
+        ignore_label: in the segmentation, of what may be bone or not and stays as it is.
     """
 
-    def __init__(self, window: Window, spacing_mm: Sequence[float], without: Sequence[str] = ()):
+    def __init__(
+        self,
+        window: Window,
+        spacing_mm: Sequence[float],
+        without: Sequence[str] = (),
+        ignore_label: int | None = None,
+    ):
         super().__init__()
         self.window = window
         self.spacing_mm = tuple(float(s) for s in spacing_mm)
         self.without = frozenset(without)
+        self.ignore_label = ignore_label
 
     def __call__(self, **data_dict) -> dict:
         rng = np.random.default_rng(np.random.randint(2**63 - 1))  # noqa: NPY002 - see the class
         hu = self.window.to_hu(data_dict["image"][0].numpy())
         segmentation = data_dict["segmentation"]
-        bone = segmentation[0].numpy() > 0
+        labels = segmentation[0].numpy()
+        bone = (labels > 0) & (labels != self.ignore_label)
         steps = (("soft", _soft, 0.85), ("other_bone", _other_bone, 0.7), ("blobs", _blobs, 0.5))
         for name, step, probability in steps:
             if name not in self.without and rng.random() < probability:

@@ -33,7 +33,7 @@ class Augmentation:
         in_plane: rotation and scaling stay within sagittal slices.
         always: rotate and scale every patch; nnU-Net does each with a probability of 0.2.
         elastic: bend every other patch by up to so many voxels, smoothly.
-        tissue: redraw the densities of bone and soft tissue, see `training.tissue`; in 3D, with CT normalisation.
+        tissue: redraw the densities of bone and soft tissue, see `training.tissue`; with CT normalisation.
         tissue_without: parts of that to leave out.
     """
 
@@ -82,11 +82,14 @@ class Augmentation:
             )
         return Plane()
 
-    def densities(self, plans: "PlansManager", spacing_mm: Sequence[float]) -> "BasicTransform | None":
+    def densities(
+        self, plans: "PlansManager", spacing_mm: Sequence[float], ignore_label: int | None
+    ) -> "BasicTransform | None":
         """The transform that redraws densities, if there is one.
 
         Args:
             spacing_mm: of the patch's axes.
+            ignore_label: of the data set, if it has one.
 
         Raises:
             InputError: the plans do not normalise as CT, so that densities are not known.
@@ -96,7 +99,7 @@ class Augmentation:
         from nnunet_spine.training.ct_ranges import ct_window
         from nnunet_spine.training.tissue import TissueTransform
 
-        return TissueTransform(ct_window(plans), spacing_mm, self.tissue_without)
+        return TissueTransform(ct_window(plans), spacing_mm, self.tissue_without, ignore_label)
 
     def geometry(
         self,
