@@ -7,6 +7,7 @@ at the height of its centre, from the front wall to the canal. A height is the m
 the front, middle or rear fifth of this depth.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,7 +41,9 @@ class Heights:
     reason: str = ""
 
 
-def body_heights(labels: np.ndarray, affine: np.ndarray) -> dict[str, Heights]:
+def body_heights(
+    labels: np.ndarray, affine: np.ndarray, points: Mapping[int, Centroid] | None = None
+) -> dict[str, Heights]:
     """Heights of all bodies from C3 down.
 
     Source: Hempe & Heinrich 2021 plot body height per level from the labels and do not define it; the definition above
@@ -49,6 +52,7 @@ def body_heights(labels: np.ndarray, affine: np.ndarray) -> dict[str, Heights]:
     Args:
         labels: nnU-Net ids, 3-D.
         affine: voxel index -> RAS mm, 4x4; mirrored and oblique ones are fine.
+        points: of the labels, where `measure` has found them already.
 
     Returns:
         Level -> heights, from head to foot; empty without labels.
@@ -60,7 +64,7 @@ def body_heights(labels: np.ndarray, affine: np.ndarray) -> dict[str, Heights]:
         {'L1': 20, 'L2': 20}
     """
     boxes = label_boxes(labels)
-    points = measure(labels, affine, boxes)
+    points = measure(labels, affine, boxes) if points is None else points
     present = [level for level in LEVELS if level.nnunet_id in points]
     found = {}
     for k, level in enumerate(present):
@@ -84,6 +88,8 @@ def _frame(point: Centroid, axis: np.ndarray) -> np.ndarray:
     front = front - up * (front @ up)
     if np.linalg.norm(front) < _ARCH_MM:  # a mask of the body alone
         front = np.array([0.0, 1.0, 0.0]) - up * up[1]
+    if np.linalg.norm(front) < 1e-6:  # a spine that runs from back to front, if the header is to be believed
+        front = np.array([0.0, 0.0, 1.0]) - up * up[2]
     front = front / np.linalg.norm(front)
     frame = np.eye(4)
     frame[:3, :3] = np.column_stack([np.cross(up, front), front, up])

@@ -12,6 +12,7 @@ COMMANDS = (
     "convert",
     "plan",
     "model",
+    "predict",
     "crop",
     "paste",
     "relabel",

@@ -13,13 +13,13 @@ from nnunet_spine.evaluation.grids import (
     LabelMap,
     isotropic_grid,
     match,
-    read_grid,
     read_label_map,
     to_grid,
     volume_centre,
 )
 from nnunet_spine.evaluation.pairing import CaseFiles
 from nnunet_spine.evaluation.points import Grid, points_beside_mask, points_beside_prediction
+from nnunet_spine.io.images import image_grid
 from nnunet_spine.io.label_folders import structure_files
 from nnunet_spine.io.label_ids import LabelTable, present_values
 from nnunet_spine.io.masks import voxels_in, with_data_files
@@ -164,7 +164,7 @@ class CaseJob:
 
     def _image_grid(self) -> Grid | None:
         image = self._grid_image()
-        return None if image is None else Grid(*read_grid(image), f"the CT {image.name}")
+        return None if image is None else Grid(*image_grid(image), f"the CT {image.name}")
 
     def _matched(self, prediction: LabelMap, reference: LabelMap) -> LabelMap:
         try:

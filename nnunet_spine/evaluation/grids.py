@@ -12,7 +12,6 @@ from nnunet_spine.io import itk
 from nnunet_spine.io.label_folders import read_structures
 from nnunet_spine.io.label_ids import LabelTable
 from nnunet_spine.io.masks import GRID_TOLERANCE_MM, read_mask
-from nnunet_spine.io.nifti import open_nifti
 from nnunet_spine.io.streams import volume_info
 from nnunet_spine.plausibility import Finding, header_findings, settle, shear_finding
 
@@ -70,19 +69,6 @@ def _header_findings(path: Path, affine: np.ndarray) -> list[Finding]:
         return [shear] if (shear := shear_finding(affine)) else []
     info = volume_info(path)
     return header_findings(info.header, info.shape)
-
-
-def read_grid(path: str | Path) -> tuple[tuple[int, ...], np.ndarray]:
-    """Shape and affine of a 3-D image, NIfTI or of a format that SimpleITK reads.
-
-    Raises:
-        InputError: not readable.
-    """
-    if itk.is_itk_name(path):
-        volume = itk.read_itk(path)
-        return volume.array.shape, volume.affine
-    image = open_nifti(path)
-    return image.shape, image.affine
 
 
 def to_grid(moving: LabelMap, shape: tuple[int, ...], affine: np.ndarray, role: str = "prediction") -> LabelMap:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nnunet_spine.errors import InputError
+from nnunet_spine.errors import InputError, WriteError
+from nnunet_spine.io.files import atomic_path
 
 if TYPE_CHECKING:
     import SimpleITK
@@ -81,6 +82,43 @@ def shape_of(path: str | Path) -> tuple[int, ...]:
         InputError: missing or damaged.
     """
     return _header(path).GetSize()
+
+
+def grid_of(path: str | Path) -> tuple[tuple[int, ...], np.ndarray]:
+    """Shape and affine (RAS mm) of a 3-D volume by its header alone; trailing axes of length 1 are dropped.
+
+    Raises:
+        InputError: missing, damaged, or not 3-D.
+    """
+    reader = _header(path)
+    size, axes = reader.GetSize(), reader.GetDimension()
+    if axes < 3 or set(size[3:]) - {1}:
+        raise InputError(f"{axes}-D image of shape {size}; expected 3-D", "extract one volume", path)
+    affine = np.eye(4)
+    affine[:3, :3] = np.reshape(reader.GetDirection(), (axes, axes))[:3, :3] * reader.GetSpacing()[:3]
+    affine[:3, 3] = reader.GetOrigin()[:3]
+    return size[:3], _RAS @ affine
+
+
+def write_itk(path: str | Path, array: np.ndarray, affine: np.ndarray) -> None:
+    """Write a 3-D volume atomically, compressed, in the format of the file's ending (.nrrd or .mha).
+
+    Args:
+        array: (x, y, z), of a type that SimpleITK knows.
+        affine: voxel index -> world RAS mm, 4x4.
+
+    Raises:
+        WriteError: it cannot be written.
+    """
+    import SimpleITK
+
+    image = SimpleITK.GetImageFromArray(array.T)  # SimpleITK's arrays are z, y, x
+    set_affine(image, affine)
+    with atomic_path(path) as temporary:
+        try:
+            SimpleITK.WriteImage(image, str(temporary), useCompression=True)
+        except RuntimeError as error:  # a full disk, too
+            raise WriteError("cannot be written", "free some space or choose another folder", path) from error
 
 
 def data_files(path: str | Path) -> tuple[Path, ...]:

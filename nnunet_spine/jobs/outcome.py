@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from nnunet_spine.errors import InputError
+from nnunet_spine.errors import InputError, Unfinished
 from nnunet_spine.jobs.contents import Contents
 
 R = TypeVar("R")
@@ -70,6 +70,8 @@ def failure_of(case: str, error: Exception) -> Failure:
     """The failure that an exception stands for."""
     if isinstance(error, InputError):
         return Failure(case, error.found, error.cure, str(error.path or ""))
+    if isinstance(error, Unfinished):
+        return Failure(case, error.found, error.cure, str(error.path or ""), transient=True)
     if isinstance(error, MemoryError):
         return Failure(case, "not enough memory", "use fewer processes (-np 1)", transient=True)
     if isinstance(error, OSError):
