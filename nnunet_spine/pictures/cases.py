@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnunet_spine.errors import InputError
-from nnunet_spine.evaluation.grids import match, read_grid, read_label_map, touch
+from nnunet_spine.evaluation.grids import match, read_label_map, touch
 from nnunet_spine.evaluation.pairing import list_images, list_masks, shorten
 from nnunet_spine.evaluation.record import read_image_on
 from nnunet_spine.geometry import corner_distance_mm
+from nnunet_spine.io.images import image_grid
 from nnunet_spine.io.label_ids import LabelTable
 from nnunet_spine.io.masks import GRID_TOLERANCE_MM, voxels_in
 from nnunet_spine.pictures.to_files import case_picture
@@ -98,7 +99,7 @@ def draw_case(job: PictureCase) -> tuple[str, ...]:
     remarks += mask.notes
     image, shape = None, target.labels.shape
     if files.image is not None:
-        own_shape, own = read_grid(files.image)
+        own_shape, own = image_grid(files.image)
         if not touch(own_shape, own, shape, target.affine):
             raise InputError("CT and labels lie apart", "check their headers, and that they are one case", files.image)
         image = read_image_on(files.image, shape, target.affine)
