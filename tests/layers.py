@@ -19,6 +19,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "labelling",
         "losses",
         "instances",
+        "phantom",
         "plausibility",
         "scores",
         "spine_map",
@@ -28,7 +29,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("training",),
     ("planning",),
     ("trainers",),
-    ("dataset_conversion", "evaluation", "inference", "phantom", "shim"),  # cases over files
+    ("dataset_conversion", "evaluation", "inference", "shim"),  # cases over files
     ("pictures",),  # what a person looks at
     ("report",),
     ("demo",),

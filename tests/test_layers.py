@@ -52,8 +52,8 @@ def house(tmp_path):
         "io/__init__.py": "",
         "io/files.py": "from .names import b\nfrom nnunet_spine import errors",
         "io/names.py": "import nnunet_spine.io.files",
-        "evaluation/__init__.py": "from nnunet_spine.phantom import draw",
-        "phantom/__init__.py": "def draw():\n    pass",
+        "evaluation/__init__.py": "from nnunet_spine.inference import draw",
+        "inference/__init__.py": "def draw():\n    pass",
         "attic.py": "import nnunet_spine.errors",
     }
     for name, text in files.items():
@@ -65,7 +65,7 @@ def house(tmp_path):
 def test_upward_sideways_and_homeless_imports_are_found_inside_functions_too(house):
     assert violations(house) == [
         "nnunet_spine.attic -> nnunet_spine.errors",
-        "nnunet_spine.evaluation -> nnunet_spine.phantom",
+        "nnunet_spine.evaluation -> nnunet_spine.inference",
         "nnunet_spine.geometry -> nnunet_spine.io.files",
     ]
 

@@ -213,6 +213,7 @@ def test_names_in_checkpoints_and_plans_are_stable():
         "Hybrid2D3DTrainer",
         "MobileASPPTrainer",
         "SpineTrainer",
+        "StarterTrainer",
     }
     assert {t.settings.network.architecture for t in TRAINERS.values()} == {
         None,
@@ -221,6 +222,7 @@ def test_names_in_checkpoints_and_plans_are_stable():
         "nnunet_spine.architectures.global_conv_net.GlobalConvNet",
         "nnunet_spine.architectures.hybrid_2d3d.Hybrid2D3D",
         "nnunet_spine.architectures.mobile_aspp.MobileASPPNet",
+        "nnunet_spine.architectures.slim_unet.SlimUNet",
     }
     for name in ("bcdu_net.BCDUNet", "small_unet.SmallUNet"):  # which recipes name
         assert pydoc.locate(f"nnunet_spine.architectures.{name}").__name__ == name.split(".")[1]

@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from nnunet_spine.anatomy import BY_NAME
+from nnunet_spine.anatomy import BY_NAME, dataset_labels
+from nnunet_spine.errors import InputError
 from nnunet_spine.geometry import to_index
 from nnunet_spine.phantom import PLAIN, PhantomOptions, draw_phantom
 from nnunet_spine.phantom.dimensions import MEAN_DIMENSIONS
@@ -17,6 +19,7 @@ from nnunet_spine.phantom.wide import look
 from nnunet_spine.phantom.wide.warp import draw_warp, moved, warp
 from nnunet_spine.phantom.wide.wear import Wear, vary_dimensions
 from nnunet_spine.training.averaging import WeightAverage
+from nnunet_spine.training.drawn import DrawnCases, kind_of_labels
 from nnunet_spine.training.tissue import TissueTransform, Window, redraw_bone
 
 WIDE = PhantomOptions(**PLAIN, shape=None, spacing_mm=(3.0, 3.0, 3.0), levels_in_view=(5, 7), domain="wide")
@@ -163,3 +166,39 @@ class TestAverage:
         average = WeightAverage(network, 0.5)
         average.resume(network, [torch.tensor([[3.0]])], 7)
         assert (network.weight.item(), average.values[0].item(), average.updates) == (3.0, 0.25, 7)
+
+
+class TestDrawnCases:
+    def cases(self, kind="regions", transpose=(0, 1, 2)):
+        return DrawnCases(SimpleNamespace(identifiers=["a"]), kind, (4.0, 3.0, 5.0), transpose, WINDOW, 2)
+
+    def test_each_phantom_gives_some_patches(self):
+        np.random.seed(0)  # noqa: NPY002 - nnU-Net's workers draw from the global state
+        cases = self.cases()
+        first, second, third = (cases.load_case("a") for _ in range(3))
+        assert first[0] is second[0]
+        assert first[0].shape != third[0].shape or (first[0] != third[0]).any()
+        image, segmentation, _, properties = first
+        assert image.shape == segmentation.shape
+        assert set(np.unique(segmentation)) <= {0, 1, 2, 3}
+        assert (image.min(), image.max()) >= (0, 0)
+        assert image.max() <= 2
+        for value, places in properties["class_locations"].items():
+            assert (segmentation[tuple(places.T)] == value).all()
+
+    def test_the_same_seed_draws_the_same(self):
+        drawn = []
+        for _ in range(2):
+            np.random.seed(5)  # noqa: NPY002
+            drawn.append(self.cases().load_case("a")[0])
+        np.testing.assert_array_equal(*drawn)
+
+    def test_axes_are_those_of_the_plans(self):
+        straight, turned = self.cases().options.spacing_mm, self.cases(transpose=(2, 0, 1)).options.spacing_mm
+        assert straight == (5, 3, 4)  # x, y, z of z, y, x
+        assert turned == (4, 5, 3)  # the arrays' axes are x, z, y
+
+    def test_other_labels_are_refused(self):
+        assert kind_of_labels(dataset_labels("spine")) == "spine"
+        with pytest.raises(InputError, match="labels of one of"):
+            kind_of_labels({"background": 0, "tumour": 1})

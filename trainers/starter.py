@@ -1,7 +1,7 @@
 """A small U-Net for training on drawn spines alone, to be used on real scans."""
 
 from nnunet_spine.training.declaration import Declaration
-from nnunet_spine.training.options import flag
+from nnunet_spine.training.options import flag, integer
 from nnunet_spine.training.settings import Augmentation, Network, Optimisation, Settings
 
 PARTS = ("bone", "soft", "other_bone", "blobs", "cut", "blur", "slices", "noise")
@@ -39,6 +39,10 @@ TRAINER = Declaration(
         *(
             flag(f"no{part.replace('_', '')}", {"augmentation.tissue_without": (part,)}, f"leaves '{part}' as drawn")
             for part in PARTS
+        ),
+        integer(
+            "drawn{}", "sampling.drawn", "draw a new phantom after so many patches instead of reading training cases; "
+            "for machines with many cores", example=8,
         ),
         flag("notissue", {"augmentation.tissue": False}, "densities as drawn"),
     ),

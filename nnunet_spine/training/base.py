@@ -257,6 +257,9 @@ class BaseTrainer(nnUNetTrainer):
 
     def get_tr_and_val_datasets(self):
         training, validation = super().get_tr_and_val_datasets()
+        if self.settings.sampling.drawn is not None:
+            spacing_mm, labels = self.configuration_manager.spacing, self.dataset_json["labels"]
+            training = self.settings.sampling.drawn_cases(training, self.plans_manager, spacing_mm, labels)
         if self.settings.sampling.centred_mm is None:
             return training, validation
         self.oversample_foreground_percent = 1.0  # see `CentredCases`

@@ -2,16 +2,19 @@
 
 import os
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nnunet_spine.errors import InputError
+from nnunet_spine.training.readers import REORIENTING_READERS
 
 if TYPE_CHECKING:
     import torch
+    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
     from nnunet_spine.training.centred import CentredCases
+    from nnunet_spine.training.drawn import DrawnCases
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,8 @@ class Sampling:
     Attributes:
         centred_mm: patches lie around the middle of the scan, in training off by up to so much along each axis, in
             validation not; None takes them anywhere, as nnU-Net does.
+        drawn: draw training cases, phantoms of the wide domain, instead of reading them; each gives so many patches.
+            Validation reads the data set's. None reads all.
         seed: of initial weights, dropout, patches and augmentation; None draws them anew each time. The same seed gives
             the same training on the same machine, with the same `nnUNet_n_proc_DA` and number of GPUs, up to what
             torch leaves open: convolutions on a GPU add up in no fixed order. A training that was stopped and resumed
@@ -29,6 +34,7 @@ class Sampling:
     """
 
     centred_mm: float | None = None
+    drawn: int | None = None
     seed: int | None = None
 
     def idle(self) -> dict[str, str]:
@@ -123,6 +129,34 @@ class Sampling:
             )
         shift = [self.centred_mm / mm for mm in spacing_mm]
         return CentredCases(training, read_size, shift), CentredCases(validation, patch_size, [0.0] * len(patch_size))
+
+    def drawn_cases(
+        self, training: Any, plans: "PlansManager", spacing_mm: Sequence[float], labels: Mapping[str, Any]
+    ) -> "DrawnCases":
+        """Training cases that are drawn.
+
+        Args:
+            training: nnU-Net's data set.
+            plans: name axes and normalisation.
+            spacing_mm: of the patches' axes.
+            labels: of dataset.json.
+
+        Raises:
+            InputError: the data set or the plans are of another kind than what is drawn.
+        """
+        from nnunet_spine.training.ct_ranges import ct_window
+        from nnunet_spine.training.drawn import DrawnCases, kind_of_labels
+
+        if len(spacing_mm) < 3:
+            raise InputError("drawn cases are volumes, and a 2d configuration reads slices", "train 3d_fullres")
+        if plans.plans["image_reader_writer"] not in REORIENTING_READERS:
+            raise InputError(
+                "drawn cases lie in RAS, and the reader of these plans does not turn scans to it",
+                "convert the data set with `nnunet-spine convert`",
+            )
+        return DrawnCases(
+            training, kind_of_labels(labels), spacing_mm, plans.transpose_forward, ct_window(plans), self.drawn
+        )
 
 
 def _sizes(shape: Sequence[int]) -> str:
