@@ -295,9 +295,10 @@ def _report(plan: Plan, found: Prepared, run: Run, manner: Manner) -> tuple[list
 def _folds(plan: Plan, records: Sequence[Record]) -> tuple[list[dict[str, list[str]]], str]:
     training = {r.case: (r.patient, r.split) for r in records if r.split != "test"}
     if not training:
-        if not records or any(record.row.get("mask", True) for record in records):
-            raise InputError("no training case", "check the sources, or say which scans are with --split")
-        return [], "no masks, so no training cases: for prediction and evaluation only"
+        if not records or any("mask" not in record.row for record in records):
+            raise InputError("no training case", "check the sources")
+        why = "all scans are test scans" if any(record.row["mask"] for record in records) else "no masks"
+        return [], f"{why}, so no training cases: for prediction and evaluation only"
     if plan.splits_from is None:
         return splits_for(training, plan.folds, {record.case: names_in(record) for record in records})
     path = plan.splits_from / "splits_final.json"

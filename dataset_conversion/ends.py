@@ -11,7 +11,6 @@ import edt
 import numpy as np
 
 from nnunet_spine.anatomy import sort_cranio_caudal
-from nnunet_spine.centroids import Centroid
 from nnunet_spine.dataset_conversion.examine import Bones, Examined
 from nnunet_spine.dataset_conversion.label_sets import spans
 from nnunet_spine.dataset_conversion.sources import Grid
@@ -42,16 +41,16 @@ class End:
     outward: np.ndarray
 
 
-def ends_of(measured: Mapping[str, Centroid]) -> tuple[End, ...]:
+def ends_of(points_mm: Mapping[str, Sequence[float]]) -> tuple[End, ...]:
     """Both ends of the labelled spine; none where nothing is labelled.
 
     Args:
-        measured: level name -> centroid. A single vertebra has the directions of the world's z axis.
+        points_mm: level name -> centroid, RAS. A single vertebra has the directions of the world's z axis.
     """
-    names = sort_cranio_caudal(measured)
+    names = sort_cranio_caudal(points_mm)
     if not names:
         return ()
-    points = np.array([measured[name].mask_mm for name in names], float)
+    points = np.array([points_mm[name] for name in names], float)
     out = []
     for side, order in ((CRANIAL, points), (CAUDAL, points[::-1])):
         along = order[0] - order[min(_NEIGHBOURS, len(order) - 1)]
@@ -61,8 +60,13 @@ def ends_of(measured: Mapping[str, Centroid]) -> tuple[End, ...]:
     return tuple(out)
 
 
+def open_ends(points_mm: Mapping[str, Sequence[float]]) -> tuple[End, ...]:
+    """Those ends beyond which there may be vertebrae: above C1 is the skull, below L5 and L6 the sacrum."""
+    return tuple(end for end in ends_of(points_mm) if end.level not in _NOTHING_BEYOND[end.side])
+
+
 def cut_levels(
-    boxes: Mapping[str, tuple[slice, slice, slice]], grid: Grid, measured: Mapping[str, Centroid]
+    boxes: Mapping[str, tuple[slice, slice, slice]], grid: Grid, points_mm: Mapping[str, Sequence[float]]
 ) -> dict[str, str]:
     """Vertebrae that reach the face of the volume through which the spine leaves it: name -> "cranial" or "caudal".
 
@@ -71,11 +75,11 @@ def cut_levels(
     Args:
         boxes: level name -> bounding box in the mask.
         grid: of the mask.
-        measured: level name -> centroid.
+        points_mm: level name -> centroid, RAS.
     """
     axes = np.asarray(grid.affine, float)[:3, :3] / spacing_mm(grid.affine)
     found = {}
-    for end in ends_of(measured):
+    for end in ends_of(points_mm):
         cosines = end.outward @ axes
         axis = int(np.argmax(np.abs(cosines)))
         high = cosines[axis] > 0
@@ -141,10 +145,10 @@ def treat_ends(seen: Examined, border: str, unlabelled: str) -> Examined:
     if seen.bones.mask is None or seen.grid is None:
         return seen
     boxes = {new: seen.bones.labels.boxes[old] for old, new in seen.renamed.items()}
-    measured = {new: seen.bones.measured[old] for old, new in seen.renamed.items()}
-    cut = cut_levels(boxes, seen.grid, measured)
+    points_mm = {new: seen.bones.measured[old].mask_mm for old, new in seen.renamed.items()}
+    cut = cut_levels(boxes, seen.grid, points_mm)
     flags = [f"cut by the field of view: {spans([*cut])}, {_done(border)}"] if cut else []
-    ends = [end for end in ends_of(measured) if end.level not in _NOTHING_BEYOND[end.side]]
+    ends = open_ends(points_mm)
     seen = replace(seen, border=tuple(cut))
     if unlabelled == "ignore" and (beyond := _ignore_beyond(seen, ends)):
         flags.append(f"ignored beyond {', '.join(beyond)}")

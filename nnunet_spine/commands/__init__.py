@@ -10,6 +10,7 @@ COMMANDS = (
     "labels",
     "phantom",
     "convert",
+    "merge",
     "plan",
     "model",
     "predict",

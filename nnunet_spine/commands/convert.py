@@ -53,7 +53,8 @@ def main(converter: "Converter", argv: Sequence[str] | None = None) -> int:
         return 2 if isinstance(error, InputError) else 1
 
 
-def _add_common_arguments(parser: argparse.ArgumentParser) -> None:
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of whatever writes a raw dataset."""
     parser.add_argument("-o", "--raw", metavar="DIR", help="folder of raw datasets (default: variable nnUNet_raw)")
     parser.add_argument("--skip-bad", action="store_true", help="leave bad cases out and list them at the end")
     parser.add_argument(
@@ -76,7 +77,7 @@ def _add_crop_arguments(parser: argparse.ArgumentParser) -> None:
         "to validate [Mita et al.]",
     )  # fmt: skip
     parser.add_argument("--name", default="VertebraCrops", help="dataset name")
-    _add_common_arguments(parser)
+    add_common_arguments(parser)
 
 
 def _own_options(converter: "Converter") -> argparse.ArgumentParser:
@@ -113,7 +114,7 @@ def _add_data_set_arguments(
     group = parser.add_argument_group("how the sources are read")
     of_sources = [*_add_source_arguments(group, converter)]
     parser.add_argument("--copy", action="store_true", help="copy files instead of linking them")
-    _add_common_arguments(parser)
+    add_common_arguments(parser)
     parser.set_defaults(
         plan=_plan_data_set,
         data_set=converter,
