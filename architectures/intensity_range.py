@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 def rescaling(
-    ranges: Sequence[tuple[float, float]] | None, input_channels: int, pad_with_lowest: bool = False
+    ranges: Sequence[tuple[float, float] | None] | None, input_channels: int, pad_with_lowest: bool = False
 ) -> nn.Module:
     """`IntensityRange`, or nothing without `ranges`.
 
@@ -27,7 +27,8 @@ class IntensityRange(nn.Module):
     Nothing is learnt or stored with the weights: as a layer, training and inference agree without a preprocessor.
 
     Args:
-        ranges: lowest and highest intensity of each channel, as the network receives it.
+        ranges: lowest and highest intensity of each channel, as the network receives it; None for a channel that stays
+            as it is (a mask).
         pad_with_lowest: turn padding, which nnU-Net fills with exact zeros in training and prediction alike, into the
             lowest intensity: air. Voxels count as padding where every channel is exactly 0. Normalised by mean and
             deviation, an image has next to none of these (it is the foreground's mean); where 0 is a common intensity,
@@ -37,13 +38,13 @@ class IntensityRange(nn.Module):
         ValueError: a range is empty.
     """
 
-    def __init__(self, ranges: Sequence[tuple[float, float]], pad_with_lowest: bool = False):
+    def __init__(self, ranges: Sequence[tuple[float, float] | None], pad_with_lowest: bool = False):
         super().__init__()
-        if not ranges or any(not low < high for low, high in ranges):
+        if not ranges or any(r is not None and not r[0] < r[1] for r in ranges):
             raise ValueError(f"IntensityRange got {ranges}; expected a lower and a higher intensity for each channel")
-        self.ranges = tuple(map(tuple, ranges))
+        self.ranges = tuple(None if r is None else tuple(r) for r in ranges)
         self.pad_with_lowest = pad_with_lowest
-        low, high = torch.tensor(self.ranges).T
+        low, high = torch.tensor([(-1.0, 1.0) if r is None else r for r in self.ranges]).T
         self.register_buffer("centre", (low + high) / 2, persistent=False)
         self.register_buffer("half_width", (high - low) / 2, persistent=False)
 

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import numpy as np
 
-from nnunet_spine.io.files import write_json
+from nnunet_spine.io.files import read_json, write_json
 from nnunet_spine.io.nifti import write_nifti
 
 LABELS = {"background": 0, "L1": 1, "L2": 2, "L3": 3}
 REGIONS = {"background": 0, "all": [1, 2, 3], "lower": [2, 3], "L3": 3}
 PLANS = "TestPlans"
+WINDOW_PLANS = "TestWindowPlans"
+"""The same data as those of `PLANS`, said to be clipped to [-512, 1024] HU."""
 
 
 def prepare_boxes(root: Path) -> None:
@@ -35,6 +37,10 @@ def prepare_boxes(root: Path) -> None:
         options = PlanOptions(spacing_mm=(2.0,) * 3, patch_size=(32,) * 3, sagittal=True, cpu=True)
         plan_dataset(dataset, options, gpu_memory_gb=1, plans_name=PLANS, processes=1, quiet=True)
         preprocess_dataset(dataset, PLANS, configurations, [1], show_progress_bar=False)
+    plans = read_json(root / "nnUNet_preprocessed" / "Dataset001_Boxes" / f"{PLANS}.json")
+    plans["plans_name"] = WINDOW_PLANS
+    plans["foreground_intensity_properties_per_channel"]["0"] |= {"percentile_00_5": -512.0, "percentile_99_5": 1024.0}
+    write_json(root / "nnUNet_preprocessed" / "Dataset001_Boxes" / f"{WINDOW_PLANS}.json", plans)
 
 
 def write_dataset(raw: Path, dataset_id: int, labels: dict | None = None, n_cases: int = 4, **dataset_json) -> Path:

@@ -66,6 +66,8 @@ BY_HAND = {
     "CE": CROSS_ENTROPY_A,
     "BCE": CROSS_ENTROPY_A,
     "EdgeCE": EDGE_CROSS_ENTROPY_A,
+    "BootstrappedCE": -math.log(0.6),  # one voxel in ten, here of four
+    "DiceBootstrappedCE": DICE_A - math.log(0.6),
     "Dice": DICE_A,
     "SquaredDice": SQUARED_DICE_A,
     "DiceCE": DICE_A + CROSS_ENTROPY_A,
@@ -110,7 +112,19 @@ def test_options_enter_the_formula(regions):
     assert value("FocalTversky", alpha=1, beta=0, smooth=0, gamma=2) == pytest.approx(0.5)  # (1/4) ** (1/2)
     assert value("DiceFocalTversky", alpha=1, beta=0, smooth=0, gamma=2) == pytest.approx(DICE_A + 0.5)
     assert value("EdgeCE", edge_weight=3) == pytest.approx(CROSS_ENTROPY_A - 2 * math.log(0.6) / 4)
+    assert value("BootstrappedCE", hardest=0.5) == pytest.approx(-(math.log(0.6) + math.log(0.8)) / 2)
+    assert value("BootstrappedCE", hardest=1) == pytest.approx(CROSS_ENTROPY_A)
     assert value("DiceEdgeCE", edge_weight=1, smooth=0) == pytest.approx(DICE_A + CROSS_ENTROPY_A)
+
+
+def test_bootstrapping_takes_its_share_of_each_image_without_the_ignored_voxels():
+    """Twenty voxels, of which half are ignored in the first image: one of ten, and two of twenty."""
+    p = torch.linspace(0.05, 0.95, 20, dtype=torch.float64)
+    logits = torch.stack([1 - p, p]).log().expand(2, 2, 20)[..., None]
+    target = torch.ones(2, 1, 20, 1)
+    target[0, :, :10] = 2
+    loss = make_loss("BootstrappedCE", LossContext(False, 2))(logits, target)
+    assert loss.item() == pytest.approx((-math.log(p[10]) - (math.log(p[0]) + math.log(p[1])) / 2) / 2)
 
 
 @both_heads
@@ -349,6 +363,8 @@ def test_shapes_that_do_not_fit_are_refused(regions, ignore_label, channels, sha
         ("DiceFocalTversky", {"beta": -0.1}),
         ("EdgeCE", {"edge_weight": -1}),
         ("DiceEdgeCE", {"edge_weight": float("nan")}),
+        ("BootstrappedCE", {"hardest": 0}),
+        ("DiceBootstrappedCE", {"hardest": 1.1}),
         ("WeightedEdgeNLL", {"class_weights": [1, 0, 1]}),
         ("DiceWeightedEdgeNLL", {"class_weights": [1, float("nan"), 1]}),
     ],

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from nnunet_dataset import PLANS, make_case
+from nnunet_dataset import PLANS, WINDOW_PLANS, make_case
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.run.run_training import get_trainer_from_args, run_training
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
@@ -15,7 +15,7 @@ from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 from nnunet_spine.errors import InputError
 from nnunet_spine.geometry import reorient
 from nnunet_spine.io.nifti import read_nifti, write_nifti
-from nnunet_spine.trainers import TRAINERS, get_trainer
+from nnunet_spine.trainers import TRAINERS, get_recipe, get_trainer
 
 CPU = torch.device("cpu")
 SHORT = "2epochs_2iters_1valiters_save1"
@@ -108,7 +108,7 @@ def test_stock_prediction_keeps_the_geometry(trained, tmp_path):
     name, folder = trained
     predictor = nnUNetPredictor(device=CPU, perform_everything_on_device=False, allow_tqdm=False)
     if not TRAINERS[name].predicts_labels:  # it has a predictor of its own
-        with pytest.raises(InputError, match="nnunet-spine spine-map"):
+        with pytest.raises(InputError, match=TRAINERS[name].predictor):
             predictor.initialize_from_trained_model_folder(str(folder), (0,))
         return
     predictor.initialize_from_trained_model_folder(str(folder), (0,))
@@ -151,9 +151,11 @@ PUBLISHED = {
     "GlobalConvTrainer_paper_width2": None,
     "GlobalConvTrainer_paper_CE_width2": None,
     "Hybrid2D3DTrainer_paper": None,
+    "IterativeInstanceTrainer_paper": None,
     "MobileASPPTrainer_paper": 4,
     "MobileASPPTrainer_paper_resnet18": 4,
     "MobileASPPTrainer_paper_unet": 4,
+    "RegionTrainer_paper": None,
 }
 """Recipes of publications and of what they compare with, and their batch size where it is stated."""
 
@@ -165,7 +167,9 @@ def test_every_trainer_with_a_publication_is_trained_by_its_recipe():
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_recipes_train(boxes, name):
     short = f"{name}_1epochs_1iters_1valiters"
-    trainer = get_trainer_from_args("1", configuration(name.split("_")[0]), 0, short, PLANS, device=CPU)
+    window = "window" in str(get_recipe(name).settings.network.from_plans)
+    plans = WINDOW_PLANS if window else PLANS
+    trainer = get_trainer_from_args("1", configuration(name.split("_")[0]), 0, short, plans, device=CPU)
     planned = trainer.plans_manager.get_configuration(trainer.configuration_name).batch_size
     trainer.run_training()
     batch = next(trainer.dataloader_train)
@@ -185,7 +189,7 @@ def test_every_trained_parameter_gets_a_gradient(boxes, name, option):
     trainer = make(name, 1, *filter(None, [option]))
     trainer.initialize()
     trainer.set_deep_supervision_enabled(trainer.enable_deep_supervision)
-    output = trainer.network(torch.randn(2, 1, *trainer.configuration_manager.patch_size))
+    output = trainer.network(torch.randn(2, trainer.input_channels(1), *trainer.configuration_manager.patch_size))
     assert isinstance(output, list | tuple) == trainer.enable_deep_supervision
     sum(o.sum() for o in (output if trainer.enable_deep_supervision else [output])).backward()
     missing = [n for n, p in trainer.network.named_parameters() if p.requires_grad and p.grad is None]

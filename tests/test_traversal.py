@@ -8,7 +8,8 @@ import pytest
 from walked_spines import PATCH, Everywhere, Forgetful, Jumping, Oracle, Restless, blob_spine
 
 from nnunet_spine.errors import InputError
-from nnunet_spine.traversal import Rules, Scan, Walk, doubts, spine_parts, walk_spine, walk_spines
+from nnunet_spine.traversal import Instance, Rules, Scan, Walk, doubts, spine_parts, walk_spine, walk_spines
+from nnunet_spine.traversal.agreement import agreement
 from nnunet_spine.traversal.fragment import find_fragment
 
 ORIENTATIONS = [
@@ -163,6 +164,18 @@ class TestErrors:
         assert walk.instances[0].volume_mm3 == pytest.approx(8 * np.count_nonzero(ranks))
         assert "joined" in kinds(walk)
 
+    def test_a_crumb_is_set_aside_and_does_not_block_the_walk(self):
+        """A piece of that volume which the edge of the scan cuts is no crumb."""
+        ranks = np.zeros((40, 40, 60), np.uint8)
+        ranks[10:15, 10:15, 55:58] = 1  # 600 mm³, less than a walk starts from
+        ranks[10:22, 10:22, 30:42] = 2
+        walk = walk_spine(scan_of(ranks, ISOTROPIC), Oracle(), PATCH)
+        assert ranks_found(walk, ranks) == [2] and "crumb" in kinds(walk)
+        assert not walk.labels[ranks == 1].any()
+        ranks[10:15, 10:15, 58:60] = 1
+        walk = walk_spine(scan_of(ranks[..., 2:], ISOTROPIC), Oracle(), PATCH)
+        assert ranks_found(walk, ranks[..., 2:]) == [1, 2] and "crumb" not in kinds(walk)
+
     def test_a_patch_that_never_comes_to_rest_is_taken_as_it_is(self):
         ranks = np.zeros((40, 40, 40), np.uint8)
         ranks[4:16, 4:16, 4:16] = 1
@@ -302,8 +315,39 @@ class TestParts:
         assert set(part.region.tolist()) == {0}
 
 
+class TestAgreement:
+    reference = np.repeat(np.arange(5, dtype=np.uint8), 10).reshape(50, 1, 1)  # four vertebrae of ten voxels
+
+    def agree(self, labels: np.ndarray, n: int):
+        box = (slice(0, 1),) * 3
+        found = tuple(
+            Instance(i, (0.0,) * 3, 1.0, 1.0, False, 1, True, 0, box, np.zeros((1, 1, 1))) for i in range(1, n + 1)
+        )
+        return agreement(Walk(labels.reshape(50, 1, 1).astype(np.uint8), found, (), 6, ""), self.reference)
+
+    def test_of_the_same(self):
+        same = self.agree(self.reference, 4)
+        assert (same.vertebrae, same.found, same.missed, same.merged, same.split, same.surplus) == (4, 4, 0, 0, 0, 0)
+        assert same.in_order and same.mean_dice == 1 and same.passes_per_vertebra == 1.5
+
+    def test_of_errors(self):
+        labels = np.zeros(50)
+        labels[10:29] = 1  # the first and nine tenths of the second
+        labels[30:35], labels[35:40] = 2, 3  # halves of the third
+        labels[:5] = 4  # nothing of any
+        found = self.agree(labels, 4)
+        assert (found.found, found.missed, found.merged, found.split, found.surplus) == (1, 1, 1, 1, 1)
+        assert found.dice == pytest.approx((20 / 29, 18 / 29, 10 / 15, 0))
+
+    def test_of_nothing(self):
+        nothing = self.agree(np.zeros(50), 0)
+        assert (nothing.found, nothing.missed, nothing.mean_dice) == (0, 4, 0)
+        empty = agreement(Walk(np.zeros((3, 3, 3), np.uint8), (), (), 2, ""), np.zeros((3, 3, 3), np.uint8))
+        assert empty.vertebrae == 0 and empty.mean_dice == 1 and np.isnan(empty.passes_per_vertebra)
+
+
 def test_what_cannot_be_is_refused():
-    for wrong in ({"mode": "fly"}, {"threshold": 0.0}, {"most_passes": 0}, {"most_instances": 256}):
+    for wrong in ({"mode": "fly"}, {"threshold": 0.0}, {"most_passes": 0}, {"most_instances": 255}):
         with pytest.raises(InputError):
             Rules(**wrong)
     with pytest.raises(InputError, match="image of shape"):

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from nnunet_spine.architectures.attention_net import cell_size
+from nnunet_spine.io.preprocessed import affine_of_preprocessed
 
 
 @torch.inference_mode()
@@ -69,29 +70,9 @@ def map_in_world(
         The map with axes growing to the right, front and top, and its affine (4x4, RAS mm), which names cell centres.
     """
     forward = list(transpose_forward)
-    cell = cell_size(forward.index(2))  # readers that turn scans to RAS put left-right last
-    to_voxels = np.eye(4)  # from the map to the reoriented scan, both x, y, z
-    for a, (box, old, new) in enumerate(
-        zip(
-            properties["bbox_used_for_cropping"],
-            properties["shape_after_cropping_and_before_resampling"],
-            shape,
-            strict=True,
-        )
-    ):
-        axis = 2 - forward[a]  # nnU-Net's volumes are z, y, x before the transposition
-        step = cell[a] * old / new
-        to_voxels[axis, axis] = step
-        to_voxels[axis, 3] = box[0] + step / 2 - 0.5  # resampling keeps the outer faces, not the outer centres
-    return attention.transpose(np.argsort(forward)).transpose(2, 1, 0), _scan_affine(properties) @ to_voxels
-
-
-def _scan_affine(properties: Mapping[str, Any]) -> np.ndarray:
-    """RAS affine of the scan as the reader turned it, axes x, y, z."""
-    if "nibabel_stuff" in properties:
-        return np.asarray(properties["nibabel_stuff"]["reoriented_affine"], float)
-    stuff = properties["sitk_stuff"]
-    affine = np.eye(4)
-    affine[:3, :3] = np.reshape(stuff["direction"], (3, 3)) * stuff["spacing"]
-    affine[:3, 3] = stuff["origin"]
-    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine  # SimpleITK's world is LPS
+    cell = np.array(cell_size(forward.index(2)))  # readers that turn scans to RAS put left-right last
+    to_voxels = np.diag([*cell, 1.0])
+    to_voxels[:3, 3] = (cell - 1) / 2  # middle of the first cell
+    affine = affine_of_preprocessed(properties, shape, forward) @ to_voxels
+    order = [forward.index(axis) for axis in (2, 1, 0)]
+    return attention.transpose(order), affine[:, [*order, 3]]

@@ -177,6 +177,10 @@ class BaseTrainer(nnUNetTrainer):
         )
         weights = {"class_weights": self.class_weights} if self.settings.loss.uses_class_weights else {}
         loss = self.settings.loss.build(context, **weights).to(self.device)
+        return self._deeply_supervised(loss)
+
+    def _deeply_supervised(self, loss: nn.Module) -> nn.Module:
+        """The loss over all outputs; the loss itself where there is one."""
         if not self.enable_deep_supervision:
             return loss
         # The coarsest output is not used, as in nnU-Net; uncompiled DDP insists on a gradient for every parameter.
@@ -289,6 +293,7 @@ class BaseTrainer(nnUNetTrainer):
             self.settings.augmentation.densities(
                 self.plans_manager, self.configuration_manager.spacing, self.label_manager.ignore_label
             ),
+            self.settings.augmentation.noise_sd(self.plans_manager),
         )  # fmt: skip
         return ComposeTransforms([*transforms, *self.last_transforms(training=True)])
 
@@ -323,5 +328,7 @@ class BaseTrainer(nnUNetTrainer):
         with self._averaged():
             if validate_case is None:
                 super().perform_actual_validation(save_probabilities)
-            else:
-                validate_in_shares(self, validate_case)
+                return
+            self.set_deep_supervision_enabled(False)
+            validate_in_shares(self, validate_case)
+            self.set_deep_supervision_enabled(True)

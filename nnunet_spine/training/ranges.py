@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from batchgeneratorsv2.transforms.base.basic_transform import ImageOnlyTransform
 from batchgeneratorsv2.transforms.intensity.contrast import BGContrast, ContrastTransform
+from batchgeneratorsv2.transforms.intensity.gaussian_noise import GaussianNoiseTransform
 from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
 from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from batchgeneratorsv2.transforms.utils.random import RandomTransform
@@ -22,6 +23,8 @@ class Ranges:
         intensity: False leaves out noise, blur, brightness, low resolution and gamma, and the contrast unless it has a
             range.
         elastic: largest displacement of a smooth deformation of every other patch, in voxels.
+        uniform: one factor of the size for all axes.
+        noise_sd: largest standard deviation of Gaussian noise on each patch, in units of the image; 0 adds none.
     """
 
     scaling: tuple[float, float] | None = None
@@ -30,6 +33,8 @@ class Ranges:
     always: bool = False
     intensity: bool = True
     elastic: float = 0.0
+    uniform: bool = False
+    noise_sd: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -82,12 +87,14 @@ def adjust(transforms: ComposeTransforms, ranges: Ranges) -> ComposeTransforms:
         elif inner is not transform and isinstance(inner, ImageOnlyTransform) and not ranges.intensity:
             continue
         kept.append(transform)
+        if isinstance(inner, SpatialTransform) and ranges.noise_sd:
+            kept.append(GaussianNoiseTransform((0.0, ranges.noise_sd)))
     return ComposeTransforms(kept)
 
 
 def _adjust_spatial(transform: SpatialTransform, ranges: Ranges) -> None:
     if ranges.scaling is not None:
-        transform.scaling, transform.p_synchronize_scaling_across_axes = ranges.scaling, 0
+        transform.scaling, transform.p_synchronize_scaling_across_axes = ranges.scaling, float(ranges.uniform)
     if ranges.plane is not None:
         transform.rotation = AngleAboutNormal(ranges.plane, transform.rotation)
         transform.scaling = ScaleInPlane(ranges.plane, transform.scaling)

@@ -124,6 +124,33 @@ def find_fragment(
     return Fragment(corner, mask, probability, np.asarray(affine, float), clearance, bool(at_face.any()), completeness)
 
 
+def find_crumbs(
+    probability: np.ndarray, start: Sequence[int], taken: np.ndarray, *, threshold: float
+) -> tuple[tuple[slice, slice, slice], np.ndarray]:
+    """Pieces of an answer that lie wholly inside the patch, whatever their size.
+
+    Args:
+        probability, start, taken, threshold: see `find_fragment`.
+
+    Returns:
+        The patch's part of the scan, and the voxels of the pieces in it.
+    """
+    start, size, shape = np.asarray(start, int), np.array(probability.shape), np.array(taken.shape)
+    first, last = np.maximum(start, 0), np.maximum(np.minimum(start + size, shape), np.maximum(start, 0))
+    inside = tuple(slice(a, b) for a, b in zip(first - start, last - start, strict=True))
+    here = tuple(slice(a, b) for a, b in zip(first, last, strict=True))
+    free = (probability[inside] >= threshold) & (taken[here] == 0)
+    if not free.any():
+        return here, free
+    ids = cc3d.connected_components(free, connectivity=26)
+    leaves = set()
+    for axis in range(3):
+        for index, beyond in ((0, start[axis] > 0), (-1, start[axis] + size[axis] < shape[axis])):
+            if beyond:  # the scan goes on behind this face of the patch
+                leaves |= set(np.unique(ids.take(index, axis)).tolist())
+    return here, free & ~np.isin(ids, sorted(leaves))
+
+
 def _pieces(
     free: np.ndarray, first: np.ndarray, shape: np.ndarray, affine: np.ndarray, smallest_mm3: float
 ) -> np.ndarray:

@@ -154,7 +154,8 @@ class FreeGuide(Guide):
         world = to_world(affine, centres)
         middle = world.mean(0)
         slab_mm = float((half * spacing_mm(affine)).min())
-        along = np.round((world - middle) @ self.straight / slab_mm)
+        way_mm = world @ self.straight
+        along = np.round((way_mm - way_mm.min()) / slab_mm)
         order = np.lexsort([np.linalg.norm((world - middle)[:, :2], axis=1), along])  # near the middle first
         self.centres, self.world = centres[order], world[order]
 

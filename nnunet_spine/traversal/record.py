@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-KINDS = ("found", "joined", "nothing", "again", "gap", "jump", "behind", "unsettled", "left over", "limit")
-"""Of decisions: a vertebra was found; a fragment was joined to the vertebra it belongs to; nothing was there; the
-patch was moved for a second look; a distance leaves room for another vertebra; a distance is too long; a vertebra lies
-behind the last one; the patch never came to rest; the first stage shows more spine than the vertebrae found on it; the
-walk ended at a limit."""
+KINDS = ("found", "joined", "crumb", "nothing", "again", "gap", "jump", "behind", "unsettled", "left over", "limit")
+"""Of decisions: a vertebra was found; a fragment was joined to the vertebra it belongs to; a piece too small for a
+vertebra was set aside; nothing was there; the patch was moved for a second look; a distance leaves room for another
+vertebra; a distance is too long; a vertebra lies behind the last one; the patch never came to rest; the first stage
+shows more spine than the vertebrae found on it; the walk ended at a limit."""
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,9 @@ class Rules:
         threshold: probability from which a voxel is vertebra.
         fragment_mm3: smaller connected pieces are dropped, unless the edge of the scan cuts them.
         start_mm3, continue_mm3: new volume from which a walk starts, and from which it goes on.
+        cut_mm3: "jump" takes what the edge of the scan cuts from this volume on.
+        most_crumbs: in one place, "jump" sets aside smaller pieces, which the network would answer with again and
+            again, and looks once more; so often. They are no vertebrae.
         converged_voxels: the patch has come to rest when it moves by no more along each axis.
         most_moves: after so many the last two places are averaged and the result is taken as it is.
         most_instances, most_passes: of a scan.
@@ -40,6 +43,8 @@ class Rules:
     fragment_mm3: float = 500.0
     start_mm3: float = 1000.0
     continue_mm3: float = 500.0
+    cut_mm3: float = 100.0
+    most_crumbs: int = 2
     converged_voxels: float = 2.0
     most_moves: int = 10
     most_instances: int = 26
@@ -54,5 +59,5 @@ class Rules:
             raise InputError(f"walk in mode '{self.mode}'; expected one of {', '.join(MODES)}")
         if not 0 < self.threshold < 1:
             raise InputError(f"threshold {self.threshold:g}; expected a probability between 0 and 1")
-        if not (1 <= self.most_instances <= 255 and self.most_passes >= 1 and self.most_moves >= 1):
-            raise InputError("a walk without passes, moves or instances (at most 255)", "give limits of at least 1")
+        if not (1 <= self.most_instances <= 254 and self.most_passes >= 1 and self.most_moves >= 1):
+            raise InputError("a walk without passes, moves or instances (at most 254)", "give limits of at least 1")

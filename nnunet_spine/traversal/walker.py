@@ -10,7 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 from nnunet_spine.geometry import spacing_mm, to_index, to_world
-from nnunet_spine.traversal.fragment import Fragment, find_fragment
+from nnunet_spine.traversal.fragment import Fragment, find_crumbs, find_fragment, voxel_mm3
 from nnunet_spine.traversal.guides import FreeGuide, Guide, LineGuide
 from nnunet_spine.traversal.parts import Part
 from nnunet_spine.traversal.record import Decision, Instance, Walk
@@ -20,6 +20,7 @@ Answer = tuple[np.ndarray, float | None]
 """Probability of the next vertebra on the patch, and its completeness if the network tells."""
 Looking = Generator[np.ndarray, Answer, Fragment | None]
 
+_CRUMB = 255  # in the instance map: in the memory, but no vertebra
 _START_MARGINS = 5.0  # of the face where further vertebrae may come before the first
 
 
@@ -74,6 +75,7 @@ class Walker:
         self.decisions: list[Decision] = []
         self.passes = self.passes_before = 0
         self.settled = True
+        self.shown: tuple[np.ndarray, np.ndarray] | None = None  # last answer, and where its patch lies
         up = np.linalg.inv(self.affine)[:3, 2] * spacing_mm(affine)  # towards the head, along the axes of the array
         self.behind = -up if rules.upwards else up
 
@@ -155,8 +157,8 @@ class Walker:
         margin_behind = rules.margin_mm * (_START_MARGINS if first else 1)
         before = centre
         for move in range(rules.most_moves + 1):
-            found = yield from self._look(centre)
-            if found is None or found.volume_mm3 < smallest_mm3:
+            found = yield from self._look_past_crumbs(centre, smallest_mm3)
+            if found is None:
                 return None
             if rules.mode == "jump" and found.lies_inside(rules.margin_mm, margin_behind, self.behind):
                 return found
@@ -166,8 +168,26 @@ class Walker:
             before, centre = centre, found.box_centre
         self.settled = False
         self._say("unsettled", f"the patch moved {rules.most_moves} times and came to no rest", centre)
-        found = yield from self._look((before + centre) / 2)
-        return found if found is not None and found.volume_mm3 >= smallest_mm3 else None
+        return (yield from self._look_past_crumbs((before + centre) / 2, smallest_mm3))
+
+    def _look_past_crumbs(self, centre: np.ndarray, smallest_mm3: float) -> Looking:
+        """What the patch shows, if it is large enough; small pieces are set aside, and it is asked again."""
+        jumps = self.rules.mode == "jump"
+        for _ in range(1 + (self.rules.most_crumbs if jumps else 0)):
+            found = yield from self._look(centre)
+            if found is not None:
+                enough = min(self.rules.cut_mm3, smallest_mm3) if jumps and found.cut else smallest_mm3
+                if found.volume_mm3 >= enough:
+                    return found
+            if not jumps:
+                return None
+            box, crumbs = find_crumbs(*self.shown, self.labels, threshold=self.rules.threshold)
+            if not crumbs.any():
+                return None
+            self.labels[box][crumbs] = _CRUMB
+            mm3 = np.count_nonzero(crumbs) * voxel_mm3(self.affine)
+            self._say("crumb", f"{mm3:.0f} mm³ set aside: too small for a vertebra", centre)
+        return None
 
     def _look(self, centre: np.ndarray) -> Looking:
         if self.passes == self.rules.most_passes:
@@ -175,6 +195,7 @@ class Walker:
         self.passes += 1
         start = np.rint(centre - (self.patch_size - 1) / 2).astype(int)
         probability, completeness = yield start
+        self.shown = probability, start
         return find_fragment(
             probability,
             start,
@@ -214,7 +235,7 @@ class Walker:
         grown = np.pad(piece.mask, [(s.start - a.start, 1) for s, a in zip(piece.box, around, strict=True)])
         grown = grown[tuple(slice(n) for n in self.labels[around].shape)]
         beside = self.labels[around][ndimage.binary_dilation(grown, np.ones((3, 3, 3)))]
-        counts = np.bincount(beside, minlength=1)[1:]
+        counts = np.bincount(beside[beside != _CRUMB], minlength=1)[1:]
         if not counts.any():
             return None
         whole = int(counts.argmax())

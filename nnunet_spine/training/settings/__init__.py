@@ -14,8 +14,9 @@ from nnunet_spine.training.settings.loss import Loss
 from nnunet_spine.training.settings.network import Network
 from nnunet_spine.training.settings.optimisation import Optimisation
 from nnunet_spine.training.settings.sampling import Sampling
+from nnunet_spine.training.settings.walking import Walking
 
-__all__ = ["Adversarial", "Augmentation", "Loss", "Network", "Optimisation", "Sampling", "Settings"]
+__all__ = ["Adversarial", "Augmentation", "Loss", "Network", "Optimisation", "Sampling", "Settings", "Walking"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Settings:
     augmentation: Augmentation = field(default_factory=Augmentation)
     sampling: Sampling = field(default_factory=Sampling)
     adversarial: Adversarial = field(default_factory=Adversarial)
+    walking: Walking = field(default_factory=Walking)
 
     def changed(self, values: Mapping[str, Any]) -> "Settings":
         """The same settings with other values at these addresses.

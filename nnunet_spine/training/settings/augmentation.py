@@ -29,12 +29,14 @@ class Augmentation:
         left_right_flips: mirror left and right, if the reader turns scans to RAS.
         rotation_deg: limit for rotation, per axis.
         scaling: factors of the size, for each axis on its own; None is nnU-Net's.
+        uniform: the same factor along all axes.
         contrast: factors of the contrast; None is nnU-Net's.
         in_plane: rotation and scaling stay within sagittal slices.
         always: rotate and scale every patch; nnU-Net does each with a probability of 0.2.
         elastic: bend every other patch by up to so many voxels, smoothly.
         tissue: redraw the densities of bone and soft tissue, see `training.tissue`; with CT normalisation.
         tissue_without: parts of that to leave out.
+        noise: standard deviation of Gaussian noise is drawn up to this, where the range of intensities is -1 to 1.
     """
 
     kind: str = "nnunet"
@@ -42,16 +44,20 @@ class Augmentation:
     left_right_flips: bool = False
     rotation_deg: float = 30.0
     scaling: tuple[float, float] | None = None
+    uniform: bool = False
     contrast: tuple[float, float] | None = None
     in_plane: bool = False
     always: bool = False
     elastic: float = 0.0
     tissue: bool = False
     tissue_without: tuple[str, ...] = ()
+    noise: float = 0.0
 
     def idle(self) -> dict[str, str]:
         """Fields without effect, each with the reason."""
-        ranges = ("rotation_deg", "scaling", "contrast", "in_plane", "always", "elastic", "tissue")
+        ranges = (
+            "rotation_deg", "scaling", "uniform", "contrast", "in_plane", "always", "elastic", "tissue", "noise"
+        )  # fmt: skip
         if self.kind == "none":
             return dict.fromkeys(("flips", "left_right_flips", *ranges), "there is no augmentation")
         idle = dict.fromkeys(ranges, "random affine maps have ranges of their own") if self.kind == "affine" else {}
@@ -137,6 +143,18 @@ class Augmentation:
             size[0] = patch_size[0]
         return (-limit, limit), dummy_2d, size
 
+    def noise_sd(self, plans: "PlansManager") -> float:
+        """Largest standard deviation of the noise, in units of the network's input.
+
+        Raises:
+            InputError: the range of intensities is not known.
+        """
+        if not self.noise:
+            return 0.0
+        from nnunet_spine.training.ct_ranges import ct_ranges
+
+        return self.noise * max((high - low) / 2 for low, high in ct_ranges(plans))
+
     def mirror_axes(self, plans: "PlansManager", dimension: int) -> tuple[int, ...] | None:
         """Axes of a patch that are mirrored in training; None, never an empty tuple, for none."""
         if self.kind == "none":
@@ -156,6 +174,7 @@ class Augmentation:
         of_nnunet: Callable[[], "ComposeTransforms"],
         of_validation: Callable[[], "BasicTransform"],
         densities: "BasicTransform | None" = None,
+        noise_sd: float = 0.0,
     ) -> "list[BasicTransform]":
         """Transforms of training patches.
 
@@ -164,6 +183,7 @@ class Augmentation:
             of_nnunet: makes nnU-Net's own.
             of_validation: makes those without augmentation.
             densities: what `densities` gave.
+            noise_sd: what `noise_sd` gave.
         """
         from batchgeneratorsv2.transforms.spatial.mirroring import MirrorTransform
 
@@ -171,7 +191,16 @@ class Augmentation:
         from nnunet_spine.training.ranges import Ranges, adjust
 
         if self.kind in ("nnunet", "spatial"):
-            ranges = Ranges(self.scaling, self.contrast, plane, self.always, self.kind == "nnunet", self.elastic)
+            ranges = Ranges(
+                scaling=self.scaling,
+                contrast=self.contrast,
+                plane=plane,
+                always=self.always,
+                intensity=self.kind == "nnunet",
+                elastic=self.elastic,
+                uniform=self.uniform,
+                noise_sd=noise_sd,
+            )
             transforms = adjust(of_nnunet(), ranges).transforms
             return [*transforms[:1], densities, *transforms[1:]] if densities else transforms
         transforms = [AffineTransform(patch_size)] if self.kind == "affine" else []
