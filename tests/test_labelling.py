@@ -199,6 +199,22 @@ def test_counting_takes_the_boundary_of_larger_margin_where_two_disagree():
         )
 
 
+def test_counting_goes_on_to_a_sixth_lumbar_level():
+    detections, _ = spine("T8", sacrum=True)
+    assert names(label_vertebrae(detections, method="paper"))[-2:] == ["L5", "L6"]
+
+
+@pytest.mark.parametrize("unknown", range(10))
+def test_counting_ignores_the_region_of_a_detection_without_one(unknown):
+    detections, truth = spine("T8")
+    detections[unknown] = replace(detections[unknown], regions=None)
+    found = label_vertebrae(detections, method="paper")
+    if truth[unknown] in ("T12", "L1"):  # the boundary lies on either side of it
+        assert found.boundaries == ("T/L",)
+    else:
+        assert names(found) == truth
+
+
 def test_counting_without_a_boundary_names_nothing():
     detections, _ = spine("T3", "T9")
     found = label_vertebrae(detections, method="paper")

@@ -37,6 +37,28 @@ def test_a_pair_of_pedicles_without_a_body_is_a_vertebra():
     np.testing.assert_allclose(found.left_mm[5], left[2])
 
 
+def test_a_pair_of_pedicles_between_neighbouring_bodies_is_no_vertebra():
+    bodies, left, right = column(6)
+    between = np.array([0.0, 0.0, 15.0])
+    found = group_keypoints(
+        bodies, np.concatenate([left, left[3:4] + between]), np.concatenate([right, right[3:4] + between])
+    )
+    assert len(found.body_mm) == 6
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_one_pedicle_above_the_topmost_body_is_a_vertebra_but_none_below_the_lowest_one(side):
+    bodies, left, right = column(6)
+    seen = {"left": left[1:5], "right": right[1:5]}
+    seen[side] = {"left": left, "right": right}[side]
+    found = group_keypoints(bodies[1:5], seen["left"], seen["right"])
+    assert found.estimated.tolist() == [False] * 4 + [True]
+    np.testing.assert_allclose(found.body_mm[4], bodies[0], atol=3)
+    known, other = (found.left_mm, found.right_mm) if side == "left" else (found.right_mm, found.left_mm)
+    np.testing.assert_allclose(known[4], {"left": left, "right": right}[side][0])
+    assert np.isnan(other[4]).all()
+
+
 def test_pedicles_far_from_everything_or_on_the_wrong_side_are_left_out():
     bodies, left, right = column(4)
     found = group_keypoints(bodies, right, left)

@@ -30,7 +30,7 @@ class Prices:
         doubt: temperature of all scores together: names stay, probabilities become honest.
         missed: log score of a level passed over, negative.
         rejected, rejected_at_end: added to the network's log score of a detection being no vertebra.
-        t11, t13, l4, l6: log odds against spines of other counts; that of L6 offsets what the network takes for S1.
+        t11, t13, l4, l6: log odds against spines of other counts; none against L6, as the network tells it from S1.
         spacing: weight of distances that do not fit the levels named, see `chain.Chain.spacing_weight`.
         levels: weight of the log of evidence per level.
     """
@@ -44,7 +44,7 @@ class Prices:
     t11: float = 3.0
     t13: float = 5.0
     l4: float = 5.0
-    l6: float = -1.0
+    l6: float = 0.0
     spacing: float = 1.5
     levels: float = 1.0
 
