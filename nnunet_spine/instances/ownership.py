@@ -16,7 +16,8 @@ _COMPLETE = 0.8  # of a bone's territory, from which its own pieces are all of i
 _SHARE = 0.2  # of a piece without a core, from which it is divided
 _GAP = 0.6  # filling of the disc below which two cores are apart
 _DENS_GAP = 0.35  # the same for the two topmost cores: the dens of C2 fills less of the disc than its body
-_OWN_VOLUME = 0.3  # of the median bone, from which a piece without a core may be a bone of its own
+_OWN_VOLUME = 0.2  # of the median of the nearest bones, from which a piece without a core may be one of its own
+_NEAREST = 3  # bones beside a piece, whose size counts: a cervical vertebra is a quarter of a lumbar one
 _OUTER = 0.2  # of the first or last interval, from its middle outwards: beyond, a sliver may be the next bone
 _ATLAS = 0.6  # of the topmost interval, where a ring without a core may lie
 _BESIDE = (-0.1, 0.5)  # where the middle of a bone's loose arch may lie, in heights above its top and below its bottom
@@ -54,26 +55,35 @@ def find_owners(scene: Scene, fragments: Fragments, voxel_mm3: float, crumb_mm3:
     names = _names_of_bones(found, fragments, held)
     working = np.maximum(land.sum(1), 1)
     volumes = land.sum(0)[1:] * scene.grid.step_mm**3 / voxel_mm3
-    own = _OWN_VOLUME * float(np.median(volumes)) if n_cores else np.inf
     left = set(range(1, n_pieces)) - found.bone.keys() - found.cuts.keys()
     for piece in sorted(left, key=lambda p: -fragments.voxels[p]):
         bone = _beside_its_name(piece, scene, fragments, names)
-        enough = fragments.voxels[piece] >= own and _outside_the_chain(piece, scene)
+        large = fragments.voxels[piece] >= _OWN_VOLUME * _usual_volume(piece, scene, volumes)
+        enough = large and _outside_the_chain(piece, scene)
         if bone is None and fragments.labels[piece] not in names and (enough or piece in slivers):
             bone = min((b for b in found.bone.values() if b is not None), default=0)
             bone = min(bone, 0) - 1
             names[int(fragments.labels[piece])] = {bone}
-        large = fragments.voxels[piece] * voxel_mm3 >= crumb_mm3
+        no_crumb = fragments.voxels[piece] * voxel_mm3 >= crumb_mm3
         if bone is None and land[piece].any():
             parts = np.flatnonzero(land[piece] >= _SHARE * working[piece]).tolist()
-            if len(parts) > 1 and large:
+            if len(parts) > 1 and no_crumb:
                 found.cuts[piece] = {k: k for k in parts}
                 continue
             bone = int(land[piece].argmax())
-        if bone is None and large:
+        if bone is None and no_crumb:
             bone = _nearest_bone(piece, scene, found)
         found.bone[piece] = bone
     return found
+
+
+def _usual_volume(piece: int, scene: Scene, volumes: np.ndarray) -> float:
+    """Median volume (voxels) of the bones nearest along the line; infinite where there are none."""
+    if not scene.intervals:
+        return np.inf
+    at_mm = 0.0 if np.isnan(scene.line_mm[piece]) else scene.line_mm[piece]
+    nearest = np.argsort([abs(i.middle_mm - at_mm) for i in scene.intervals])[:_NEAREST]
+    return float(np.median(volumes[nearest]))
 
 
 def _slivers(scene: Scene, fragments: Fragments, crumb_voxels: float, edge: set[int]) -> set[int]:
