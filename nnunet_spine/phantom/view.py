@@ -100,7 +100,9 @@ def _wide_margins(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     kinds = np.array([(-12.0, 6.0), (6.0, 30.0), (30.0, 90.0), (90.0, 190.0)])
     around = kinds[rng.choice(4, p=[0.1, 0.3, 0.3, 0.3])]
     left, right, front = rng.uniform(*around, 3)
-    below, above = rng.uniform(-20, 40, 2) if rng.random() < 0.7 else rng.uniform(20, 120, 2)
+    # Half of the views go on to hips and thighs, or to the head.
+    below = rng.uniform(60, 280) if rng.random() < 0.35 else rng.uniform(-20, 60)
+    above = rng.uniform(40, 200) if rng.random() < 0.25 else rng.uniform(-20, 40)
     return np.array([left, rng.uniform(-10, 60), below]), np.array([right, max(front, 5.0), above])
 
 
