@@ -388,3 +388,38 @@ def test_reading_itk_back(tmp_path):
     volume = read_itk(tmp_path / "a.nrrd")
     assert np.array_equal(volume.array, np.arange(24).reshape(2, 3, 4))
     assert np.allclose(volume.affine, np.diag([1.0, 2.0, 3.0, 1.0]))
+
+
+@pytest.mark.parametrize(
+    ("reader", "regions"), [("NibabelIOWithReorient", False), ("NibabelIO", False), ("SimpleITKIO", True)]
+)
+def test_label_maps_are_those_of_nnunet(tmp_path, reader, regions):
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+    from tiny_models import tiny_plans, write_tiny_model
+
+    from nnunet_spine.inference.scan_files import read_scan
+    from nnunet_spine.inference.single_stage import SingleStage
+
+    plans = {**tiny_plans(), "image_reader_writer": reader}
+    plans |= {"transpose_forward": [2, 0, 1], "transpose_backward": [1, 2, 0]}
+    labels = {"background": 0, "spine": [1, 2], "L1": 1} if regions else {"background": 0, "L1": 1, "L2": 2}
+    order = {"regions_class_order": [2, 1]} if regions else {}
+    model = write_tiny_model(tmp_path / "model", plans=plans, labels=labels, folds=("0", "1"), **order)
+    image = np.random.default_rng(0).normal(0, 400, (14, 20, 33)).astype(np.int16)
+    image[0], image[:, :, -2:] = 0, 0  # nnU-Net crops what is 0
+    turn = np.array([[0, 0, 1.3], [-2.1, 0, 0], [0, -1.7, 0]])  # to the back, the feet, the right
+    affine = np.eye(4)
+    affine[:3, :3], affine[:3, 3] = turn, (3, 4, 5)
+    write_nifti(tmp_path / "scans" / "a_0000.nii.gz", image, affine)
+
+    (tmp_path / "stock").mkdir()
+    predictor = nnUNetPredictor(device=torch.device("cpu"), allow_tqdm=False)
+    predictor.initialize_from_trained_model_folder(str(model), None)
+    predictor.predict_from_files_sequential(str(tmp_path / "scans"), str(tmp_path / "stock"))
+    stock = np.asanyarray(nib.load(tmp_path / "stock" / "a.nii.gz").dataobj)
+    found = SingleStage(str(model), device="cpu").open().segment(read_scan(tmp_path / "scans" / "a_0000.nii.gz"))
+    names = {1: 20, 2: 21}  # L1, L2 -> nnU-Net ids
+    if regions:  # of L1 and the spine the levels are the finer kind
+        names = {1: 20, 2: 0}
+    assert len(np.unique(stock)) > 1
+    assert np.array_equal(found.labels, np.vectorize(lambda v: names.get(v, 0))(stock))

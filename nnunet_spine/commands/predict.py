@@ -78,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
     """Predict; see `nnunet_spine.inference.predict_case`. Exit code 1 if a case failed."""
     from nnunet_spine.inference.predict_files import TABLE_FILE
     from nnunet_spine.inference.scan_files import find_scans
+    from nnunet_spine.io.files import remove_left_over
     from nnunet_spine.io.viewer_tables import write_sidecars
 
     place, out = Path(args.input), Path(args.output)
@@ -110,6 +111,8 @@ def run(args: argparse.Namespace) -> int:
         done.append(outcome.result)
         for remark in outcome.result.remarks:
             say_beside_bar(f"{outcome.case}: {remark}")
+    for folder in {path.parent for job in mine for path in job.files().values()}:
+        remove_left_over(folder)
     known, missing = joined(jobs, store)
     write_table(out / TABLE_FILE, [outcome.result for outcome in known if isinstance(outcome, Done)])
     if not args.quiet:
