@@ -2,7 +2,10 @@
 
 import csv
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import nibabel as nib
@@ -12,6 +15,7 @@ import SimpleITK
 import torch
 from banded_model import spine_ct, write_banded_model, write_scan
 
+from benchmarks.endurance import results
 from nnunet_spine.anatomy import dataset_labels
 from nnunet_spine.cli import main
 from nnunet_spine.inference.model_folders import read_checkpoint
@@ -423,3 +427,26 @@ def test_label_maps_are_those_of_nnunet(tmp_path, reader, regions):
         names = {1: 20, 2: 0}
     assert len(np.unique(stock)) > 1
     assert np.array_equal(found.labels, np.vectorize(lambda v: names.get(v, 0))(stock))
+
+
+def test_several_processes_give_what_one_gives(predict, tmp_path):
+    scans = tmp_path / "scans"
+    for case, names in {"a": ("L1", "L2"), "b": ("T12", "L1", "L2")}.items():
+        write_scan(scans / f"{case}.nii.gz", names=names)
+    (scans / "c.nii.gz").write_bytes(b"")
+    assert predict(scans, tmp_path / "one", "-np", 1) == predict(scans, tmp_path / "two", "-np", 2) == 1
+    assert results(tmp_path / "one") == results(tmp_path / "two")
+
+
+@pytest.mark.slow
+def test_killed_again_and_again_it_ends_in_the_same_files(model, tmp_path):
+    for case, names in {"a": ("L1", "L2"), "b": ("T12", "L1", "L2")}.items():
+        write_scan(tmp_path / "scans" / f"{case}.nii.gz", names=names)
+    command = [sys.executable, "-m", "benchmarks.endurance", "kills", "-m", model, "-i", tmp_path / "scans"]
+    tests = Path(__file__).parent
+    done = subprocess.run(
+        [*map(str, command), "--cases", "5", "--kills", "5"], cwd=tests.parent, capture_output=True, encoding="utf-8",
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tests.parent), str(tests)])},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "all files as undisturbed" in done.stdout

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from nnunet_spine.inference.predict_report import PredictRow
     from nnunet_spine.inference.segmenters import OpenSegmenter, Segmenter
 
-TORCH_BYTES = 0.5e9
-"""Of a process with torch, before any scan."""
+TORCH_BYTES = 1e9
+"""Of a process with torch and nnU-Net, before any scan."""
 CASES_SHOWN = 20
 
 HELP = "from CT scans to named vertebrae: label maps, centres, reports and pictures"

@@ -110,7 +110,7 @@ class OpenSingleStage:
         prepared = 12 * voxels + resampled * (16 * voxels + 12 * inside)
         network = (2 * heads * min(2, len(self.member.folds)) + 8) * inside
         exported = (2 + 8 * resampled + 4 * labels.has_regions) * heads * inside
-        exported += (2 * heads * resampled + 24 * resampled + 12) * voxels
+        exported += ((2 * heads + 24) * voxels) if resampled else 12 * voxels
         return 4 * voxels + max(prepared, network, exported)
 
     def _seen(self, voxels: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
