@@ -22,6 +22,7 @@ from nnunet_spine.plausibility import (
     intensity_finding,
     level_findings,
     placement_finding,
+    sample_step,
     settle,
     sites,
 )
@@ -107,7 +108,7 @@ def _findings(image: OpenImage | None, bones: Bones, landmarks: Landmarks, renam
     if image is None:
         return found
     count = int(np.prod(image.grid.shape, dtype=np.int64))
-    places = [np.arange(0, count, max(1, count // _SAMPLE))]
+    places = [np.arange(0, count, sample_step(image.grid.shape, _SAMPLE))]
     if bones.mask:
         places += sites(bones.mask.array, spacing_mm(image.grid.affine), ignored=bones.labels.ignored)
     values = read_once(image.values_at, places)

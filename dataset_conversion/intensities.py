@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from nnunet_spine.dataset_conversion.images import ChangedImage
 from nnunet_spine.dataset_conversion.sources import ImageSource
 from nnunet_spine.errors import InputError
+from nnunet_spine.plausibility import sample_step
 
 if TYPE_CHECKING:
     import argparse
@@ -89,9 +90,8 @@ def find_offset(voxels: "np.ndarray") -> Offset:
     Args:
         voxels: as stored, 3-D.
     """
-
     flat = voxels.reshape(-1, order="A")
-    sample = flat[:: max(1, flat.size // _SAMPLE)].astype(float)
+    sample = flat[:: sample_step(voxels.shape, _SAMPLE)].astype(float)
     low = float(sample.min())
     if low < -500:
         return Offset(0.0)

@@ -18,6 +18,7 @@ from nnunet_spine.plausibility import (
     intensity_finding,
     level_findings,
     placement_finding,
+    sample_step,
     settle,
     shear_finding,
     sites,
@@ -216,6 +217,11 @@ class TestIntensities:
 
     def other(self, change) -> tuple[np.ndarray, Contrast]:
         return change(self.HU), Contrast(float(change(250.0)), float(change(20.0)), 0.95, 1000)
+
+    def test_samples_come_from_all_columns(self):
+        columns = np.arange(500 * 500 * 80) % 500
+        assert set(columns[:: sample_step((500, 500, 80), 200_000)]) == set(range(500))
+        assert sample_step((3, 3, 3), 10) == 2 and sample_step((1, 5, 1), 100) == 1
 
     def test_hounsfield_units_are_silent(self):
         assert intensity_finding(self.HU) is None

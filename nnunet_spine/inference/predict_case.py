@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -120,7 +120,10 @@ def predict_case(job: PredictCase) -> PredictRow:
 
 def name_bones(segmentation: Segmentation, affine: np.ndarray, *, normal: bool) -> Relabelled:
     """Find the bones of a label map and name them."""
-    return relabel(segmentation.labels, affine, named=segmentation.kind == "vertebrae", normal=normal, sure=0.0)
+    named = relabel(segmentation.labels, affine, named=segmentation.kind == "vertebrae", normal=normal, sure=0.0)
+    if segmentation.kind != "vertebrae" and named.unsure:  # regions are no levels
+        return replace(named, labels=np.zeros_like(named.labels))
+    return named
 
 
 def predict_store(out: Path) -> Store:

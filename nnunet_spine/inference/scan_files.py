@@ -12,7 +12,7 @@ from nnunet_spine.io import itk
 from nnunet_spine.io.images import read_image
 from nnunet_spine.io.masks import case_name, is_mask_name
 from nnunet_spine.io.streams import volume_info
-from nnunet_spine.plausibility import header_findings, intensity_finding, settle, shear_finding
+from nnunet_spine.plausibility import header_findings, intensity_finding, sample_step, settle, shear_finding
 
 KEYS = ("header-spacing", "hu")
 """Of `plausibility.KEYS`, those that stop a scan unless they are accepted."""
@@ -100,7 +100,7 @@ def read_scan(path: str | Path, accept: Collection[str] = ()) -> Scan:
     if flat[0] == flat[-1] and (flat == flat[0]).all():  # nothing in view, which is no reason to stop
         flags = [*settle(findings, accept, path), f"hu: every voxel is {flat[0]:.4g}"]
     else:
-        odd = intensity_finding(flat[:: max(1, flat.size // _SAMPLE)])
+        odd = intensity_finding(flat[:: sample_step(image.voxels.shape, _SAMPLE)])
         flags = settle([*findings, odd] if odd else findings, accept, path)
     return Scan(image.voxels, image.affine, tuple(filter(None, (image.repair, *flags))))
 

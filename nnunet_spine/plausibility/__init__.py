@@ -9,7 +9,7 @@ from importlib import import_module
 _HOMES = {
     "finding": ("KEYS", "Finding", "flags_of", "settle"),
     "headers": ("header_findings", "shear_finding"),
-    "intensities": ("intensity_finding",),
+    "intensities": ("intensity_finding", "sample_step"),
     "levels": ("level_findings",),
     "placement": ("Contrast", "choose_placement", "contrast", "placement_finding", "sites"),
 }

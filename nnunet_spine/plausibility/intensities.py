@@ -1,5 +1,8 @@
 """Grey values against Hounsfield units: air -1000, fat -100, water 0, muscle 50, bone above."""
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 
 from nnunet_spine.plausibility.finding import Finding
@@ -9,6 +12,26 @@ _OFFSETS = {1024.0: "HU + 1024", 1000.0: "HU + 1000", -1024.0: "HU - 1024", -100
 _MOST_LABELS = 64
 _BONE = (-200.0, 2000.0)  # median over whole vertebrae, metal and pores included
 _FROM_DICOM = "convert it again from DICOM with the rescale intercept and slope"
+
+
+def sample_step(shape: Sequence[int], most: int) -> int:
+    """The n of "every n-th voxel" that spreads samples all over a volume.
+
+    It has no divisor in common with an axis length: every 100th voxel of rows of 500 would be those of five columns,
+    perhaps all in air.
+
+    Args:
+        shape: of the volume, in any order of axes.
+        most: number of samples, about.
+
+    Example:
+        >>> sample_step((500, 500, 80), 200_000)
+        101
+    """
+    step = max(1, math.prod(map(int, shape)) // most)
+    while any(math.gcd(step, int(n)) > 1 for n in shape if n):
+        step += 1
+    return step
 
 
 def intensity_finding(values: np.ndarray, labelled: Contrast | None = None) -> Finding | None:
