@@ -91,9 +91,13 @@ def prepare(scan: Scan, choices: Choices, correction: Correction | None, folder:
         InputError: the scan cannot be used.
         WriteError: the target cannot be written.
     """
-    seen = treat_ends(examine(scan, choices, correction), choices.border, choices.unlabelled)
-    values = _relabel(seen, choices)
     split = scan.split if scan.image and scan.mask else "test"
+    seen = examine(scan, choices, correction)
+    if split == "test":  # ignoring is for training; a reference stays as it was published
+        seen = treat_ends(seen, "keep" if choices.border == "ignore" else choices.border, "background")
+    else:
+        seen = treat_ends(seen, choices.border, choices.unlabelled)
+    values = _relabel(seen, choices)
     row = _row(scan, split, seen, values, choices.label_set)
     files: tuple[str, ...] = ()
     if folder is not None:

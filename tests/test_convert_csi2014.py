@@ -239,3 +239,45 @@ def test_pairs_in_any_format_and_what_is_left_over(tmp_path):
     assert [scan.case for scan in found.scans] == ["case1", "case10", "case2", "case21", "case31", "case32", "case33"]
     assert [(problem.case, problem.found) for problem in found.problems] == [("case40", "mask without an image")]
     assert [path.name for path in found.left_out] == ["case40_label.mha", "case41.mha"]
+
+
+def test_scores_of_healthy_and_osteoporotic_scans_in_the_tables_of_the_publications(tmp_path, capsys):
+    """From the data set to Sekuboyina's Table 2 and Masuzawa's Table 1: one perfect scan, one without its lower half."""
+    import nibabel as nib
+
+    from nnunet_spine.cli import main
+
+    for case in ("case1", "case2", "case21", "case26"):
+        write_case(tmp_path / "src" / ("test" if len(case) > 5 else "training"), case, gap=3)
+    groups = tmp_path / "groups.csv"
+    groups.write_text(
+        "case,group\ncase1,healthy\ncase2,healthy\ncase21,healthy\ncase26,osteoporotic\n", encoding="utf-8"
+    )
+    run_convert("csi2014", tmp_path / "src", "-d", "7", "-o", tmp_path / "raw", "--groups", groups,
+                "--unlabelled", "ignore", "--border", "ignore")  # fmt: skip
+    dataset = tmp_path / "raw" / "Dataset007_CSI2014"
+    assert {row["cohort"] for row in rows_of(dataset).values()} == {"csi2014 healthy", "csi2014 osteoporotic"}
+    assert 27 in np.asarray(load_case(dataset, "case1")[1].dataobj)
+    (tmp_path / "pred").mkdir()
+    for case in ("case21", "case26"):
+        image = nib.load(dataset / "labelsTs" / f"{case}.nii.gz")
+        array = np.asarray(image.dataobj).copy()
+        assert 27 not in array  # a reference stays as it was published
+        if case == "case26":
+            array[array > BY_NAME["T8"].nnunet_id] = 0
+        nib.save(nib.Nifti1Image(array, image.affine), tmp_path / "pred" / f"{case}.nii.gz")
+    two_groups = tmp_path / "test_groups.csv"
+    two_groups.write_text("case,group\ncase21,healthy\ncase26,osteoporotic\n", encoding="utf-8")
+    argv = ["evaluate", "-p", tmp_path / "pred", "-g", dataset / "labelsTs", "-o", tmp_path / "ev", "-np", "1"]
+    assert main([*map(str, argv), "--groups", str(two_groups), "--quiet"]) == 0
+    tables = "\n".join(p.read_text(encoding="utf-8") for p in sorted((tmp_path / "ev").rglob("*.md")))
+    table2 = tables[tables.index("Layout of Sekuboyina et al., Table 2") :]
+    rows = [line for line in table2.splitlines() if line.startswith("|")]
+    assert "healthy" in rows[0]
+    assert "osteoporotic" in rows[0]
+    assert "100.0" in rows[2]
+    number, _ = vertebra_slabs(gap=3)
+    upper = int(((number > 0) & (number <= 8)).sum())
+    dice = 200 * upper / (upper + int((number > 0).sum()))
+    assert f"{dice:.1f}" in rows[2]
+    assert "Layout of Masuzawa et al., segmentation" in tables

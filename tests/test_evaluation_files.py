@@ -148,7 +148,6 @@ class TestLabelTables:
         [
             ({"background": 0, "liver": 1}, "no vertebra among the labels background, liver"),
             ({"background": 0, "L1": [1, 2]}, "no label table"),
-            ({"background": 0, "L1": 1, "ignore": 2}, "ignore label"),
             ({"background": 0, "L1": 1, "vertebrae_L1": 2}, "labels 1 and 2 are both L1"),
         ],
     )
@@ -156,6 +155,15 @@ class TestLabelTables:
         (tmp_path / "dataset.json").write_text(json.dumps({"labels": labels}), encoding="utf-8")
         with pytest.raises(InputError, match=message):
             evaluation.find_table(tmp_path / "dataset.json")
+
+    def test_ignore_label_is_no_part_of_the_table(self, tmp_path):
+        """Models trained with one never predict it; a mask that holds it cannot be scored."""
+        path = tmp_path / "dataset.json"
+        path.write_text(json.dumps({"labels": {"background": 0, "L1": 1, "ignore": 2}}), encoding="utf-8")
+        table = evaluation.find_table(path)
+        assert (table.levels, table.others) == ({1: "L1"}, {})
+        with pytest.raises(InputError, match="label 2 is not in the table"):
+            table.to_ids(np.full((2, 2, 2), 2, np.uint8))
 
     def test_unknown_name(self):
         with pytest.raises(InputError, match="nnunet, verse, totalsegmentator, regions, spine, vertebra, auto"):

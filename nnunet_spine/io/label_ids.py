@@ -153,7 +153,7 @@ def read_table(path: str | Path) -> LabelTable:
     Names may read "L5", "vertebrae_L5" or "vertebra L5"; "lumbar" or "spine".
 
     Raises:
-        InputError: unreadable, region-based labels, an ignore label, or no vertebra among the labels.
+        InputError: unreadable, region-based labels, or no vertebra among the labels.
     """
     content = read_json(path)
     labels = content.get("labels") if isinstance(content, dict) else None
@@ -163,13 +163,14 @@ def read_table(path: str | Path) -> LabelTable:
         return table_of_names({int(value): text for value, text in labels.items()}, path)  # as nnU-Net 1 wrote it
     if not isinstance(labels, dict) or not all(isinstance(value, int) for value in labels.values()):
         raise InputError("no label table of the form {name: integer}", "give nnU-Net's dataset.json", path)
-    if "ignore" in labels:
-        raise InputError("an ignore label, which evaluation does not support", "give references without it", path)
     return table_of_names({value: text for text, value in labels.items()}, path)
 
 
 def table_of_names(names: Mapping[int, str], source: str | Path) -> LabelTable:
     """The table that names of label values make.
+
+    nnU-Net's ignore label is no part of it: a model that was trained with one never predicts it, and a mask that holds
+    it is refused where its values are used.
 
     Args:
         names: value -> name as some program wrote it.
@@ -179,6 +180,7 @@ def table_of_names(names: Mapping[int, str], source: str | Path) -> LabelTable:
         InputError: no vertebra among them, or the same one twice.
     """
     found: dict[str, dict[int, str]] = {"vertebrae": {}, "regions": {}, "spine": {}, "vertebra": {}}
+    names = {value: text for value, text in names.items() if text != "ignore"}
     for value, text in names.items():
         kind, name = _structure(text)
         if value != 0 and kind:
