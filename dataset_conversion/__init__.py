@@ -17,6 +17,7 @@ MODULES: tuple[str, ...] = (
     "nnunet_spine.dataset_conversion.ctspine1k",
     "nnunet_spine.dataset_conversion.totalsegmentator",
     "nnunet_spine.dataset_conversion.glocker",
+    "nnunet_spine.dataset_conversion.generic",
 )
 
 

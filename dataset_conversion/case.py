@@ -6,7 +6,7 @@ the three may be missing: what has no image or no mask is no training case, and 
 """
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
@@ -123,6 +123,7 @@ class Converter:
         gives: what its scans may have, of "image", "mask", "landmarks".
         label_sets: what masks can be converted to.
         corrections: lists of label corrections that users choose by name, by case or patient.
+        guess: `guess(sources) -> lines`, what `find` would take below the sources, for `--guess`; None for none.
     """
 
     name: str
@@ -135,3 +136,4 @@ class Converter:
     gives: frozenset[str] = frozenset(PARTS)
     label_sets: tuple[str, ...] = LABEL_SETS
     corrections: Mapping[str, Mapping[str, Correction]] = field(default_factory=dict)
+    guess: Callable[..., Iterable[str]] | None = None

@@ -32,16 +32,16 @@ class Offset:
     evidence: str = ""
 
 
-def add_offset_option(parser: "argparse._ActionsContainer") -> None:
+def add_offset_option(parser: "argparse._ActionsContainer", default: str = "auto") -> None:
     """`--hu-offset`."""
     parser.add_argument(
-        "--hu-offset", default="auto", metavar="V",
+        "--hu-offset", default=default, metavar="V",
         help="what to subtract from the stored values to have HU: auto finds 0, 1000 or 1024 by the histogram",
     )  # fmt: skip
 
 
-def hu_image(source: ImageSource, hu_offset: str) -> ChangedImage:
-    """An image whose values become Hounsfield units.
+def hu_image(source: ImageSource, hu_offset: str) -> ImageSource:
+    """An image whose values become Hounsfield units; itself where nothing is to be subtracted.
 
     Raises:
         InputError: neither "auto" nor a number.
@@ -50,7 +50,7 @@ def hu_image(source: ImageSource, hu_offset: str) -> ChangedImage:
         offset = None if hu_offset == "auto" else float(hu_offset)
     except ValueError:
         raise InputError(f"--hu-offset {hu_offset}", "give auto, or a number such as 1024") from None
-    return ChangedImage(source, ToHU(offset))
+    return source if offset == 0 else ChangedImage(source, ToHU(offset))
 
 
 @dataclass(frozen=True)

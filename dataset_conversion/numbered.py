@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from nnunet_spine.plausibility import Finding
 
+BACKGROUND = "background"
+"""Name, in a table, of values that are no vertebra."""
+
 _NOISE = 0.01  # of the median volume
 _STEP_MM = 4.0
 _ENOUGH = 6  # vertebrae that show in which direction they grow
@@ -153,6 +156,8 @@ def _by_table(
     found: dict[str, list[int]] = {}
     for value in sorted(value for value in counts if value):
         level = table.get(value) or table.get(value // 100 * 100)
+        if level == BACKGROUND:
+            continue
         if level is None:
             raise InputError(f"the table of levels has no value {value}", "add it", path)
         found.setdefault(level, []).append(value)

@@ -242,7 +242,7 @@ def test_pairs_in_any_format_and_what_is_left_over(tmp_path):
 
 
 def test_scores_of_healthy_and_osteoporotic_scans_in_the_tables_of_the_publications(tmp_path, capsys):
-    """From the data set to Sekuboyina's Table 2 and Masuzawa's Table 1: one perfect scan, one without its lower half."""
+    """Sekuboyina's Table 2 and Masuzawa's Table 1: one perfect scan, one without its lower half."""
     import nibabel as nib
 
     from nnunet_spine.cli import main

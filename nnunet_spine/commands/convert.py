@@ -96,7 +96,16 @@ def _add_data_set_arguments(
     parser.add_argument(
         "sources", nargs="*", metavar="SRC", help="folders with the data, at any height; several are joined"
     )
-    parser.add_argument("-d", "--dataset", type=int, required=True, metavar="ID", help="number of the nnU-Net dataset")
+    parser.add_argument(
+        "-d",
+        "--dataset",
+        type=int,
+        required=converter.guess is None,
+        metavar="ID",
+        help="number of the nnU-Net dataset",
+    )
+    if converter.guess is not None:
+        parser.add_argument("--guess", action="store_true", help="print the table that would be used, and do no more")
     parser.add_argument("--name", help=f"dataset name (default: {', '.join(names)})")
     parser.add_argument("--labels", choices=converter.label_sets, default=converter.label_sets[0], help=labels)
     parser.add_argument(
@@ -186,6 +195,8 @@ def _plan_data_set(args: argparse.Namespace) -> "Plan":
     from nnunet_spine.dataset_conversion.split_names import parse_rules
     from nnunet_spine.dataset_conversion.target import find_target
 
+    if args.dataset is None:
+        raise InputError("no number for the dataset", "give it with -d, or look at what would be used with --guess")
     name = args.name or f"{args.data_set.dataset_name}{_NAME_ENDINGS[args.labels]}"
     declared = parse_declared(args.declare, args.labels)
     target = find_target(args.raw, args.dataset, name, dry_run=args.dry_run and args.images_from is None)
@@ -247,5 +258,9 @@ def run(args: argparse.Namespace) -> int:
         except BrokenPipeError:  # the conversion goes on when nobody reads its report
             drop_output()
 
+    if getattr(args, "guess", False):
+        for line in args.data_set.guess(args.sources):
+            say(line)
+        return 0
     build(args.plan(args), run_of(args, "scan", say), Manner(args.dry_run, args.skip_bad, args.verify))
     return 0
