@@ -68,6 +68,18 @@ class _Patient:
     wear: Wear | None = None
 
 
+@dataclass(frozen=True)
+class _Scene:
+    """A patient in a field of view, before it has an image."""
+
+    grid: Grid
+    patient: _Patient
+    torso: surroundings.Torso
+    bone: DistanceField
+    implants: Implants
+    tissue: render.Tissue
+
+
 def draw_phantom(seed: int, options: PhantomOptions = PhantomOptions(), *, scan: int = 0) -> Phantom:  # noqa: B008
     """Draw one synthetic CT of a spine.
 
@@ -99,14 +111,14 @@ def draw_phantom(seed: int, options: PhantomOptions = PhantomOptions(), *, scan:
         rngs["implants"], patient.frames, patient.levels, patient.dims, seen, bool(screws), bool(cement)
     )
     disc = view.round_field(grid) if round_fov else None
-    tissue, centres_mm = render.draw_tissue(rngs["tissue"]), patient.frames.centres_mm
+    scene = _Scene(grid, patient, torso, bone, implants, render.draw_tissue(rngs["tissue"]))
+    centres_mm = patient.frames.centres_mm
     if options.domain == "wide":
-        image = _draw_wide_image(rngs, grid, patient, torso, bone, implants, tissue)
+        image = _draw_wide_image(rngs, scene)
         image, centres_mm = _deform(rngs["warp"], grid, image, bone, centres_mm)
         image = look.scan(rngs["noise"], image, grid, look.draw_scanner(rngs["noise"]), disc)
     else:
-        image = _draw_image(rngs, grid, patient, torso, bone, implants, tissue)
-        image = render.finish(rngs["noise"], image, tissue, disc)
+        image = render.finish(rngs["noise"], _draw_image(rngs, scene), scene.tissue, disc)
     return _assemble(rngs["orientation"], options, grid, patient, bone, image, disc, implants, centres_mm)
 
 
@@ -173,39 +185,24 @@ def _draw_bone(
     return bone
 
 
-def _draw_image(
-    rngs: dict[str, np.random.Generator],
-    grid: Grid,
-    patient: _Patient,
-    torso: surroundings.Torso,
-    bone: DistanceField,
-    implants: Implants,
-    tissue: render.Tissue,
-) -> np.ndarray:
-    image = render.soft_tissue(rngs["texture"], grid, tissue, torso, patient.frames, patient.levels, patient.dims)
-    render.paint_bone(rngs["texture"], image, bone, tissue, SACRUM_CODE)
-    paint_implants(image, grid, implants)
+def _draw_image(rngs: dict[str, np.random.Generator], scene: _Scene) -> np.ndarray:
+    spine = (scene.patient.frames, scene.patient.levels, scene.patient.dims)
+    image = render.soft_tissue(rngs["texture"], scene.grid, scene.tissue, scene.torso, *spine)
+    render.paint_bone(rngs["texture"], image, scene.bone, scene.tissue, SACRUM_CODE)
+    paint_implants(image, scene.grid, scene.implants)
     return image
 
 
-def _draw_wide_image(
-    rngs: dict[str, np.random.Generator],
-    grid: Grid,
-    patient: _Patient,
-    torso: surroundings.Torso,
-    bone: DistanceField,
-    implants: Implants,
-    tissue: render.Tissue,
-) -> np.ndarray:
-    rng, spine = rngs["tissue"], (patient.frames, patient.levels, patient.dims)
-    plain = replace(tissue, aorta=45.0, lung=rng.uniform(-950, -650))  # vessels come with the organs
-    image = render.soft_tissue(rngs["texture"], grid, plain, torso, *spine)
-    look.paint(rngs["texture"], image, grid, organs.draw_organs(rngs["organs"], *spine, torso))
+def _draw_wide_image(rngs: dict[str, np.random.Generator], scene: _Scene) -> np.ndarray:
+    rng, spine = rngs["tissue"], (scene.patient.frames, scene.patient.levels, scene.patient.dims)
+    plain = replace(scene.tissue, aorta=45.0, lung=rng.uniform(-950, -650))  # vessels come with the organs
+    image = render.soft_tissue(rngs["texture"], scene.grid, plain, scene.torso, *spine)
+    look.paint(rngs["texture"], image, scene.grid, organs.draw_organs(rngs["organs"], *spine, scene.torso))
     others = {code: look.draw_bone(rng) for code in (SACRUM_CODE, RIB_CODE, PELVIS_CODE, OTHER_CODE)}
     vertebrae = look.draw_bone(rng)
     others[SACRUM_CODE] = others[SACRUM_CODE] if rng.random() < 0.3 else vertebrae
-    look.paint_bones(rngs["texture"], image, bone, vertebrae, others)
-    paint_implants(image, grid, implants)
+    look.paint_bones(rngs["texture"], image, scene.bone, vertebrae, others)
+    paint_implants(image, scene.grid, scene.implants)
     return image
 
 
