@@ -7,6 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from nnunet_dataset import PLANS
+from nnunetv2.run.run_training import get_trainer_from_args
 
 from nnunet_spine.anatomy import BY_NAME, dataset_labels
 from nnunet_spine.errors import InputError
@@ -202,3 +204,11 @@ class TestDrawnCases:
         assert kind_of_labels(dataset_labels("spine")) == "spine"
         with pytest.raises(InputError, match="labels of one of"):
             kind_of_labels({"background": 0, "tumour": 1})
+
+
+def test_most_patches_of_the_starter_may_lie_anywhere(boxes):
+    trainer = get_trainer_from_args("1", "3d_fullres", 0, "StarterTrainer_1epochs", PLANS, device=torch.device("cpu"))
+    trainer.initialize()
+    loader = trainer.get_dataloaders()[0].data_loader
+    assert loader.oversample_foreground_percent == 0.35
+    assert loader.get_do_oversample == loader._probabilistic_oversampling

@@ -2,7 +2,7 @@
 
 from nnunet_spine.training.declaration import Declaration
 from nnunet_spine.training.options import flag, integer
-from nnunet_spine.training.settings import Augmentation, Network, Optimisation, Settings
+from nnunet_spine.training.settings import Augmentation, Network, Optimisation, Sampling, Settings
 
 PARTS = ("bone", "soft", "other_bone", "blobs", "cut", "blur", "slices", "noise")
 
@@ -30,6 +30,7 @@ TRAINER = Declaration(
             batch_size=2,
             averaging=0.998,
         ),
+        sampling=Sampling(foreground=0.35),  # most of a large scan is to be left out
         augmentation=Augmentation(
             kind="spatial", left_right_flips=True, rotation_deg=25.0, scaling=(0.75, 1.3), always=True, elastic=3.0,
             tissue=True,

@@ -70,6 +70,7 @@ class BaseTrainer(nnUNetTrainer):
         preconditions.check_folder_name(type(self).__name__, plans["plans_name"], configuration, shortest(self.recipe))
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.settings.optimisation.apply(self)
+        self.settings.sampling.apply(self)
         # A network of two stages has a single output; nnU-Net's weights for one output would be 0/0.
         several_outputs = len(self.configuration_manager.pool_op_kernel_sizes) > 2
         self.enable_deep_supervision = self.settings.network.deep_supervision and several_outputs

@@ -11,6 +11,7 @@ from nnunet_spine.training.readers import REORIENTING_READERS
 
 if TYPE_CHECKING:
     import torch
+    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
     from nnunet_spine.training.centred import CentredCases
@@ -24,6 +25,8 @@ class Sampling:
     Attributes:
         centred_mm: patches lie around the middle of the scan, in training off by up to so much along each axis, in
             validation not; None takes them anywhere, as nnU-Net does.
+        foreground: share of patches that are placed to hold foreground, each by chance; None is nnU-Net's: a third, and
+            one at least in each batch, which is half of them in batches of two.
         drawn: draw training cases, phantoms of the wide domain, instead of reading them; each gives so many patches.
             Validation reads the data set's. None reads all.
         seed: of initial weights, dropout, patches and augmentation; None draws them anew each time. The same seed gives
@@ -34,12 +37,19 @@ class Sampling:
     """
 
     centred_mm: float | None = None
+    foreground: float | None = None
     drawn: int | None = None
     seed: int | None = None
 
     def idle(self) -> dict[str, str]:
         """Fields without effect, each with the reason."""
-        return {}
+        both = self.centred_mm is not None and self.foreground is not None
+        return {"foreground": "patches lie around the middle of the scan"} if both else {}
+
+    def apply(self, trainer: "nnUNetTrainer") -> None:
+        """Set what nnU-Net reads from its trainer; its constructor has set its own values."""
+        if self.foreground is not None:
+            trainer.oversample_foreground_percent, trainer.probabilistic_oversampling = self.foreground, True
 
     def seed_all(self, *numbers: int) -> None:
         """Seed torch, numpy and Python from the seed and these numbers; nothing without a seed."""
