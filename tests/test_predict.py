@@ -84,7 +84,9 @@ def test_label_map_has_the_scans_grid_and_verse_ids(predicted):
 def test_report_says_what_was_found_and_how(predicted):
     out, _ = predicted
     content = report(out, "case")
-    assert content["levels"] == LEVELS and content["spine_found"] and content["flags"] == []
+    assert content["levels"] == LEVELS and content["spine_found"]
+    (flag,) = content["flags"]  # neither ribs nor a sacrum are in view
+    assert flag == f"names may be shifted as a whole: {content['ambiguous']}"
     assert content["boundaries"] == ["T/L"] and content["probability_all_right"] > 0.9
     assert len(content["model"]["sha256"]) == 64 and {"nnunetv2", "torch"} <= content["versions"].keys()
     assert {"reading", "preprocessing", "network", "export", "naming", "all"} == content["seconds"].keys()
@@ -450,3 +452,20 @@ def test_killed_again_and_again_it_ends_in_the_same_files(model, tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "all files as undisturbed" in done.stdout
+
+
+@pytest.mark.parametrize("kind", ["regions", "spine"])
+def test_models_of_regions_and_of_the_spine_get_levels(predict, tmp_path, kind):
+    image, labels, affine = spine_ct(names=("T11", "T12", "L1", "L2", "L3"))
+    coarse = {"regions": np.where(labels < 20, 2, 3), "spine": np.ones_like(labels)}[kind]
+    image = np.where(labels > 0, 200 + 40 * coarse, image).astype(np.int16)
+    write_nifti(tmp_path / "a.nii.gz", image, affine)
+    model = write_banded_model(tmp_path / "model", labels=dataset_labels(kind))
+    assert predict(tmp_path / "a.nii.gz", tmp_path / "out", "--no-pictures", "--ids", "nnunet", model=model) == 0
+    content, found = report(tmp_path / "out", "a"), read_mask(tmp_path / "out" / "a.nii.gz").labels
+    assert len(content["levels"]) == 5 and np.array_equal(found > 0, labels > 0)
+    assert all(len(np.unique(found[labels == value])) == 1 for value in (18, 19, 20, 21, 22))
+    if kind == "regions":
+        assert np.array_equal(found, labels) and content["levels"] == LEVELS
+    else:
+        assert content["ambiguous"]  # any five neighbours would do

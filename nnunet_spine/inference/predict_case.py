@@ -2,11 +2,9 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-
-import numpy as np
 
 from nnunet_spine import __version__
 from nnunet_spine.errors import Unfinished
@@ -14,11 +12,11 @@ from nnunet_spine.inference.measurements import measure_vertebrae
 from nnunet_spine.inference.predict_files import RECORDS, files_of, remove_files, write_centres, write_label_map
 from nnunet_spine.inference.predict_report import PredictRow, flags_of_case, report_of
 from nnunet_spine.inference.scan_files import read_scan
-from nnunet_spine.inference.segmenters import Segmentation, Segmenter, opened
+from nnunet_spine.inference.segmenters import Segmenter, opened
 from nnunet_spine.io.files import write_json
 from nnunet_spine.io.masks import with_data_files
 from nnunet_spine.jobs import Store, memory_bytes
-from nnunet_spine.naming import Relabelled, relabel
+from nnunet_spine.naming import name_bones
 
 FORMAT = 1
 """Raise when the same files and settings give other results: finished cases of an older version are then done again."""
@@ -92,7 +90,8 @@ def predict_case(job: PredictCase) -> PredictRow:
     network = opened(job.segmenter)
     segmentation = network.segment(scan)
     cut = time.perf_counter()
-    named = name_bones(segmentation, scan.affine, normal=job.normal)
+    grid = scan.voxels, scan.affine
+    named = name_bones(segmentation.labels, scan.affine, kind=segmentation.kind, scan=grid, normal=job.normal)
     vertebrae = measure_vertebrae(named.labels, scan.voxels, scan.affine)
     files = job.files()
     row = PredictRow(
@@ -116,14 +115,6 @@ def predict_case(job: PredictCase) -> PredictRow:
     )  # fmt: skip
     write_json(files["report"], content)
     return row
-
-
-def name_bones(segmentation: Segmentation, affine: np.ndarray, *, normal: bool) -> Relabelled:
-    """Find the bones of a label map and name them."""
-    named = relabel(segmentation.labels, affine, named=segmentation.kind == "vertebrae", normal=normal, sure=0.0)
-    if segmentation.kind != "vertebrae" and named.unsure:  # regions are no levels
-        return replace(named, labels=np.zeros_like(named.labels))
-    return named
 
 
 def predict_store(out: Path) -> Store:
