@@ -23,7 +23,7 @@ from nnunet_spine.errors import InputError, WriteError
 from nnunet_spine.io.files import read_json, write_json, write_text
 from nnunet_spine.io.label_tables import kind_of_dataset
 from nnunet_spine.io.viewer_tables import write_sidecars
-from nnunet_spine.jobs import ALONE, Contents, Failure, Run, Workplace, contents_of_inputs, counted
+from nnunet_spine.jobs import ALONE, Contents, Failure, Run, Workplace, contents_of, contents_of_inputs, counted
 
 
 def _complain(line: str) -> None:
@@ -332,10 +332,22 @@ def _write_top_level(plan: Plan, prepared: Prepared, splits: list[dict[str, list
         "sources": list(plan.sources),
         "left_out": {problem.case: problem.text for problem in prepared.failures},
         "files": sorted(files),
+        "checksums": _checksums(folder, records),
         "contents": {case: _contents(inputs) for case, inputs in sorted(_all_inputs(plan, prepared).items())},
     }
     write_json(folder / RECEIPT, receipt)
     return files
+
+
+def _checksums(folder: Path, records: Sequence[Record]) -> dict[str, str]:
+    """File -> checksum, of what was written and not linked."""
+    written = [
+        name
+        for record in records
+        for name in record.files
+        if not name.startswith("images") or record.row.get("image_stored") in ("rewritten", "copy")
+    ]
+    return {name: held.sha256 for name in sorted(written) if (held := contents_of(folder / name))}
 
 
 def _all_inputs(plan: Plan, prepared: Prepared) -> dict[str, Mapping[str, Contents | None]]:

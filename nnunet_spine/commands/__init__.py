@@ -11,6 +11,7 @@ COMMANDS = (
     "phantom",
     "convert",
     "merge",
+    "verify",
     "plan",
     "model",
     "predict",
