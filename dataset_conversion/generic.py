@@ -210,7 +210,7 @@ def _checked(pairs: Iterable[tuple[str, str]], path: str | Path | None) -> Value
     for text, name in pairs:
         word = name.strip()
         level = word.upper() if word.upper() in BY_NAME else word.lower()
-        if not text.strip().isdigit() or not (level in BY_NAME or level in (BACKGROUND, IGNORE)):
+        if not text.strip().isdecimal() or not (level in BY_NAME or level in (BACKGROUND, IGNORE)):
             cure = f"give V=LEVEL with one of {' '.join(BY_NAME)} {BACKGROUND} {IGNORE}"
             raise InputError(f"{text}={name}", cure, path)
         if int(text) in out or (level in BY_NAME and level in out.values()):

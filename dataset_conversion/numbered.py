@@ -125,7 +125,7 @@ def read_level_table(path: str | Path) -> dict[str, tuple[tuple[int, str], ...]]
     cases: dict[str, dict[int, str]] = {}
     for row in read_records(path, ("case", "value", "level")):
         value, level = row["value"], row["level"].upper()
-        if not value.isdigit() or level not in BY_NAME or not row["case"]:
+        if not value.isdecimal() or level not in BY_NAME or not row["case"]:
             raise InputError(f"line {row['case']},{value},{row['level']}", "give a case, a number and a level", path)
         table = cases.setdefault(row["case"], {})
         if int(value) in table or level in table.values():

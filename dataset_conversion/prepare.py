@@ -53,10 +53,10 @@ class Job:
         return [FORMAT, plain(self.choices), plain(self.scan), plain(self.correction)]
 
     def peak_bytes(self) -> float:
-        """Of the mask, or of the image where that is the only volume; NIfTI images are linked, not read."""
+        """Of the mask, or of the image where there is none, or where the mask is made of landmarks on its grid."""
         files = self.inputs()
-        first = files.get("mask") or files.get("image")
-        return float(_BYTES_PER_VOXEL * voxels_in(first)) if first else 0.0
+        voxels = (voxels_in(files[part]) for part in ("mask", "image") if part in files)
+        return float(_BYTES_PER_VOXEL * next(filter(None, voxels), 0))
 
     def run(self, folder: Path | None) -> "tuple[Record, ...]":
         return (prepare(self.scan, self.choices, self.correction, folder),)

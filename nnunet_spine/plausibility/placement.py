@@ -53,9 +53,14 @@ def sites(
         Flat indices in file order (first axis fastest), sorted: inside, near; empty for an empty mask.
     """
     random = np.random.default_rng(seed)
-    inside = np.flatnonzero(labels.ravel(order="F")) if labels.any() else np.zeros(0, np.int64)
-    if ignored:
-        inside = inside[~np.isin(labels.ravel(order="F")[inside], [*ignored])]
+    inside = np.zeros(0, np.int64)
+    if labels.any():
+        flat = labels.ravel(order="F")
+        if ignored:  # perhaps nearly everything
+            is_bone = np.ones(int(labels.max()) + 1, bool)
+            is_bone[[0, *(value for value in ignored if value < is_bone.size)]] = False
+            flat = is_bone[flat]
+        inside = np.flatnonzero(flat)
     if inside.size > count:
         inside = np.sort(random.choice(inside, count, replace=False))
     direction = random.normal(size=(inside.size, 3))
