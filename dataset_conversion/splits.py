@@ -114,6 +114,6 @@ def splits_for(
         preset = PRESETS[folds]
         fold = preset_split(preset, patients, levels_of_case or {})
         return [fold], f"fold 0 after {preset.source}; {len(cases) - preset.train - preset.held_out} scans in no part"
-    if not folds.isdigit():
+    if not folds.isdecimal():
         raise InputError(f"--folds {folds}", f"give `official`, a number, or {', '.join(PRESETS)}")
     return patient_folds(patients, int(folds)), f"{folds} folds grouped by patient"
