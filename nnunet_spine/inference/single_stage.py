@@ -1,22 +1,21 @@
-"""One model of nnU-Net as a segmenter: nnU-Net's preprocessing, predictor and export around our readers.
+"""One model of nnU-Net as a segmenter: nnU-Net's preprocessing and predictor between our readers and export.
 
 The network sees what `nnUNetv2_predict` would show it: the axes as the reader of the model's plans has them.
 """
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from nnunetv2.inference.export_prediction import convert_predicted_logits_to_segmentation_with_correct_shape
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
 from nnunet_spine import geometry
 from nnunet_spine.errors import InputError
 from nnunet_spine.inference.devices import find_device
+from nnunet_spine.inference.export import export_bytes, segmentation_of
 from nnunet_spine.inference.model_networks import make_predictor
 from nnunet_spine.inference.model_reading import read_model
 from nnunet_spine.inference.models import Member, Model
@@ -90,7 +89,7 @@ class OpenSingleStage:
         return [self.model.sha256, self.spec.step_size, self.spec.mirroring and self.member.mirroring_axes is not None]
 
     def peak_bytes(self, shape: tuple[int, ...], affine: np.ndarray) -> float:
-        """Memory of one scan, beside the network: that of nnU-Net's preprocessing or export, whichever is more."""
+        """Memory of one scan, beside the network: that of preprocessing, network or export, whichever is most."""
         seen, affine = self._seen(np.broadcast_to(np.uint8(0), shape), affine)
         plans, configuration, labels = (
             self.predictor.plans_manager,
@@ -109,8 +108,10 @@ class OpenSingleStage:
         heads = labels.num_segmentation_heads
         prepared = 12 * voxels + resampled * (16 * voxels + 12 * inside)
         network = (2 * heads * min(2, len(self.member.folds)) + 8) * inside
-        exported = (2 + 8 * resampled + 4 * labels.has_regions) * heads * inside
-        exported += ((2 * heads + 24) * voxels) if resampled else 12 * voxels
+        grids = np.maximum(inside_size, 1).astype(int).tolist(), size.tolist()
+        spacing_read = geometry.spacing_mm(affine)[::-1].tolist()
+        exported = export_bytes(*grids, plans, configuration, labels, spacing_read, threads=torch.get_num_threads())
+        exported += 2 * heads * (inside - float(np.prod(inside_size)))  # the predictor pads small scans to a patch
         return 4 * voxels + max(prepared, network, exported)
 
     def _seen(self, voxels: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -140,7 +141,10 @@ class OpenSingleStage:
             step("preprocessing")
             logits = predictor.predict_logits_from_preprocessed_data(torch.from_numpy(data)).cpu()
             step("network")
-            labels = export(logits, properties, predictor)
+            labels = segmentation_of(
+                logits, predictor.plans_manager, predictor.configuration_manager, predictor.label_manager, properties,
+                threads=torch.get_num_threads(),
+            )  # fmt: skip
             del logits
         except RuntimeError as error:
             if any(words in str(error) for words in _OUT_OF_MEMORY):
@@ -151,19 +155,6 @@ class OpenSingleStage:
         self.table.to_ids(labels)
         step("export")
         return Segmentation(labels, self.table.kind, seconds)
-
-
-def export(logits: torch.Tensor, properties: Mapping[str, Any], predictor: nnUNetPredictor) -> np.ndarray:
-    """Logits to labels on the grid before preprocessing, axes as the reader had them: nnU-Net's own way.
-
-    Args:
-        logits: (classes, *spatial), as the predictor returns them.
-        properties: of the preprocessing.
-    """
-    return convert_predicted_logits_to_segmentation_with_correct_shape(
-        logits, predictor.plans_manager, predictor.configuration_manager, predictor.label_manager, properties,
-        num_threads_torch=torch.get_num_threads(),
-    )  # fmt: skip
 
 
 def _table_of(member: Member) -> LabelTable:
