@@ -46,6 +46,6 @@ TRAINER = Declaration(
     ),
     settings=Settings(),
     supports_regions=False,
-    predictor="nnunet-spine predict",
+    predictor="nnunet-spine predict --instances",
     behaviour="nnunet_spine.training.next_vertebra.NextVertebraTrainer",
 )

@@ -48,6 +48,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     model.add_argument("-tr", "--trainer", metavar="T", help="with -d; unset: the only one")
     model.add_argument("-p", "--plans", metavar="P", help="with -d; unset: the only ones")
     model.add_argument("-f", "--folds", nargs="+", default=[], metavar="F", help="folds to average; unset: all trained")
+    model.add_argument(
+        "--regions", metavar="PATH", help="with --instances: first stage of a cascade, a model of regions or vertebrae"
+    )
+    model.add_argument(
+        "--instances", metavar="PATH", help="second stage: a model of IterativeInstanceTrainer, see the trainers"
+    )
     model.add_argument("-chk", "--checkpoint", metavar="FILE", help="of each fold; unset: checkpoint_final.pth")
     parser.add_argument("-device", "--device", metavar="D", help="cuda, cpu or mps; unset: cuda if there is one")
     parser.add_argument("-step_size", type=float, default=0.5, metavar="S", help="of the window, as share of the patch")
@@ -144,6 +150,8 @@ def _segmenter(args: argparse.Namespace, *, patch_bar: bool) -> "Segmenter":
     from nnunet_spine.inference.single_stage import SingleStage
     from nnunet_spine.inference.trained_models import trained_model
 
+    if args.regions is not None or args.instances is not None:
+        return _cascade(args, named)
     model = args.model
     if args.dataset is not None:
         model = trained_model(args.dataset, args.configuration, args.trainer, args.plans)
@@ -158,6 +166,19 @@ def _segmenter(args: argparse.Namespace, *, patch_bar: bool) -> "Segmenter":
         max(1, usable_cores() // workers) if workers > 1 else None,
         patch_bar and not args.quiet and sys.stderr.isatty(),
     )
+
+
+def _cascade(args: argparse.Namespace, named: Mapping[str, str | None]) -> "Segmenter":
+    others = {**named, "-m": args.model, "-d": args.dataset, "-f": args.folds, "-chk": args.checkpoint}
+    if given := next((option for option, value in others.items() if value), None):
+        raise InputError(f"{given} beside --regions and --instances", "these name the models of a cascade, all folds")
+    if args.regions is None or args.instances is None:
+        raise InputError("a cascade has two stages", "give both --regions and --instances")
+    from nnunet_spine.inference.cascade import Cascade
+
+    workers = choose_workers(args.workers, args.most_workers)
+    threads = max(1, usable_cores() // workers) if workers > 1 else None
+    return Cascade(args.regions, args.instances, args.device, args.step_size, normal=args.normal, threads=threads)
 
 
 def _jobs(

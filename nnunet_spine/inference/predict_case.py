@@ -91,7 +91,9 @@ def predict_case(job: PredictCase) -> PredictRow:
     segmentation = network.segment(scan)
     cut = time.perf_counter()
     grid = scan.voxels, scan.affine
-    named = name_bones(segmentation.labels, scan.affine, kind=segmentation.kind, scan=grid, normal=job.normal)
+    named = segmentation.named or name_bones(
+        segmentation.labels, scan.affine, kind=segmentation.kind, scan=grid, normal=job.normal
+    )
     vertebrae = measure_vertebrae(named.labels, scan.voxels, scan.affine)
     files = job.files()
     row = PredictRow(

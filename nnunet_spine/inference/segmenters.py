@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from nnunet_spine.inference.scan_files import Scan
+from nnunet_spine.naming import Relabelled
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,14 @@ class Segmentation:
         kind: what they are: "vertebrae" (nnU-Net ids), "regions" or "spine", see `anatomy.structures`.
         seconds: step -> time it took.
         details: what else the report should say.
+        named: the bones with their names, where the segmenter has found and named them itself.
     """
 
     labels: np.ndarray
     kind: str
     seconds: Mapping[str, float]
     details: Mapping[str, Any] = field(default_factory=dict)
+    named: Relabelled | None = None
 
 
 class OpenSegmenter(Protocol):
