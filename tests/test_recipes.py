@@ -211,7 +211,9 @@ def test_names_in_checkpoints_and_plans_are_stable():
         "ConvLSTMTrainer",
         "GlobalConvTrainer",
         "Hybrid2D3DTrainer",
+        "IterativeInstanceTrainer",
         "MobileASPPTrainer",
+        "RegionTrainer",
         "SpineTrainer",
         "StarterTrainer",
     }

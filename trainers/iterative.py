@@ -5,8 +5,6 @@ from nnunet_spine.training.declaration import Declaration, Given, Refusal
 from nnunet_spine.training.options import flag
 from nnunet_spine.training.settings import Settings
 
-_OWN_WEIGHTS = "its two classes are background and the next vertebra, which have no weights per level"
-
 TRAINER = Declaration(
     name="IterativeInstanceTrainer",
     summary="one vertebra after the other, given those already found: second stage of the cascade",
@@ -39,11 +37,7 @@ TRAINER = Declaration(
         flag("corruption", {"walking.corruption": 0.3}, "three in ten memories in training are faulty"),
         flag("nocompleteness", {"walking.completeness": 0.0}, "no output that tells whether the vertebra is whole"),
     ),
-    refuses=(
-        Refusal("loss.name", _OWN_WEIGHTS, "WeightedEdgeNLL"),
-        Refusal("loss.name", _OWN_WEIGHTS, "DiceWeightedEdgeNLL"),
-        Refusal("adversarial.kind", "virtual adversarial training needs one softmax; use fgsm or l2", "vat"),
-    ),
+    refuses=(Refusal("adversarial.kind", "virtual adversarial training needs one softmax; use fgsm or l2", "vat"),),
     settings=Settings(),
     supports_regions=False,
     predictor="nnunet-spine predict --instances",

@@ -59,6 +59,10 @@ class NextVertebraTrainer(BaseTrainer):
             NextVertebraLoss(settings.build(context), self.settings.walking.completeness).to(self.device)
         )
 
+    def _count_class_weights(self) -> tuple[float, ...]:
+        """Weights of levels say nothing of background and the next vertebra: both weigh the same."""
+        return 1.0, 1.0
+
     # -- patches -------------------------------------------------------------------------------------------------------
 
     def get_tr_and_val_datasets(self):
