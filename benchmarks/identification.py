@@ -1,284 +1,84 @@
 """Naming detected vertebrae: how often the names are right, and whether the stated probabilities are.
 
-    python -m benchmarks.identification FILE                      the package's fitted parameters
-    python -m benchmarks.identification FILE --cross-validate     parameters fitted on the other folds, and the ablation
-    python -m benchmarks.identification FILE --fit OUT.npz        write the networks of all folds as one ensemble
+    python -m benchmarks.identification FILE                    the package's fitted parameters
+    python -m benchmarks.identification FILE --out-of-fold      on the scans that these were fitted on: each scan by the
+                                                                network that did not see it; and the ablation
+    python -m benchmarks.identification FILE --cross-validate   the same with networks fitted anew
+    python -m benchmarks.identification FILE --fit OUT.npz      fit networks anew and write those of all folds as one
+                                                                ensemble; with --out-of-fold the same networks, with
+                                                                only the doubt fitted anew
 
 FILE holds scans in the format of `benchmarks.vid`. A reference body is identified if the point given its name lies
 within 20 mm and nearer to no other reference body (Glocker et al. 2012). A scan is all correct if all its reference
-bodies are. Intervals are 95 % percentile intervals of a bootstrap over scans. Fitting needs torch and takes ten
-minutes on one core; `--epochs 30` is a quick look.
+bodies are. Intervals are 95 % percentile intervals of a bootstrap over scans. The figure of a fit is that of its
+folds: no scan is left that the whole ensemble has not seen. Fitting needs torch and takes fifteen minutes on one core;
+`--epochs 30` is a quick look.
 """
 
 import argparse
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.vid import Case, read_cases
+from benchmarks.identification_fits import fit_doubts, fit_folds, folds_of, split
+from benchmarks.identification_results import Result, header_by_source, judge, report, row_by_source
+from benchmarks.vid import Case, read_cases, without_estimated
+from nnunet_spine.labelling.admissible import admissible_states
 from nnunet_spine.labelling.anatomies import Rarity
-from nnunet_spine.labelling.calibrate import fit_doubt
-from nnunet_spine.labelling.chain import Chain, Hypotheses
+from nnunet_spine.labelling.chain import Chain, Hypotheses, best_reading
 from nnunet_spine.labelling.counting import count_from_boundary
-from nnunet_spine.labelling.detections import STATES
-from nnunet_spine.labelling.label import Labelling, chain_of_scores, counted, learned_chain, read_chain
+from nnunet_spine.labelling.detections import STATES, Scan
+from nnunet_spine.labelling.label import (
+    Labelling,
+    chain_of_scores,
+    counted,
+    interpolate_missing,
+    learned_chain,
+    read_chain,
+)
 from nnunet_spine.labelling.network import Model, Prices, fitted_model, load_model, save_model
 from nnunet_spine.labelling.rules import rules_chain
-from nnunet_spine.scores.identification import IDENTIFICATION_RADIUS_MM, identified_levels
 
-DRAWS = 2000
-COVERAGE = 0.8
-ROUNDS = 40  # variants of each scan to learn from
-MADE_UP = 400  # made-up spines in each round
-PRICED = 300  # scans that the doubt is fitted on
-BINS = np.array([0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 1.0])
 HIDDEN = {
-    "all evidence": frozenset(),
     "without pedicles": frozenset({"pedicles"}),
     "without regions": frozenset({"regions"}),
     "positions alone": frozenset({"pedicles", "regions"}),
 }
+AS_OFTEN_AS_IN_VID = Rarity(l6=0.5)
+
+Method = Callable[[Scan, np.ndarray, Prices], Labelling]
+"""Scan, the network's scores for it, and prices to names."""
 
 
-@dataclass(frozen=True)
-class Result:
-    """What became of one scan.
-
-    Attributes:
-        reference, detected, identified: numbers of reference bodies, of those that some detection lies at, of those
-            identified.
-        identified_without_inferred: the same without points for levels that nobody detected.
-        stated, right: of each named detection that lies at a reference body, the probability stated, and whether the
-            name is right.
-        probability: stated for all names of the scan together.
-        source: of the scan.
-    """
-
-    reference: int
-    detected: int
-    identified: int
-    identified_without_inferred: int
-    stated: np.ndarray
-    right: np.ndarray
-    probability: float
-    source: str
-
-    @property
-    def all_correct(self) -> bool:
-        """Whether every reference body is identified."""
-        return self.identified == self.reference
+def learned(scan: Scan, scores: np.ndarray, prices: Prices) -> Labelling:
+    """As the package names, probabilities included."""
+    return read_chain(scan, *chain_of_scores(scan, scores, prices))
 
 
-def judge(case: Case, labelling: Labelling) -> Result:
-    """Compare names with the reference."""
-    reference = dict(case.reference)
-    points = {n.name: np.array(d.position_mm) for n, d in zip(labelling.names, case.detections, strict=True) if n.name}
-    inferred = {m.name: np.array(m.position_mm) for m in labelling.missing}
-    found, seen = (len(identified_levels(reference, p, nearest_among="reference")) for p in (points | inferred, points))
-    stated, right, covered = [], [], set()
-    centres, levels = np.array(list(reference.values())), list(reference)
-    for name, detection in zip(labelling.names, case.detections, strict=True):
-        distance = np.linalg.norm(centres - detection.position_mm, axis=1)
-        if distance.min() <= IDENTIFICATION_RADIUS_MM:
-            level = levels[int(distance.argmin())]
-            covered.add(level)
-            if name.name is not None and name.probability is not None:
-                stated.append(name.probability)
-                right.append(name.name == level)
-    return Result(
-        len(reference),
-        len(covered),
-        found,
-        seen,
-        np.array(stated),
-        np.array(right, bool),
-        labelling.probability or 0.0,
-        case.source,
-    )
+def exact(scan: Scan, scores: np.ndarray, prices: Prices) -> Labelling:
+    """The same names without probabilities."""
+    return _best(scan, *chain_of_scores(scan, scores, prices))
 
 
-def interval(results: Sequence[Result], value: Callable[[np.ndarray], float], columns: np.ndarray) -> str:
-    """Value with its interval, in per cent.
-
-    Args:
-        results: scans, for their number.
-        value: of rows of `columns`.
-        columns: (scans, ...) numbers.
-    """
-    rng = np.random.default_rng(0)
-    drawn = [value(columns[rng.integers(0, len(results), len(results))]) for _ in range(DRAWS)]
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    return f"{100 * value(columns):5.1f} ({100 * low:.1f}-{100 * high:.1f})"
+def without_distances(scan: Scan, scores: np.ndarray, prices: Prices) -> Labelling:
+    """The chain without its term for distances."""
+    return exact(scan, scores, replace(prices, spacing=0.0))
 
 
-def ratio(rows: np.ndarray) -> float:
-    """Sum of the first column by that of the second."""
-    return float(rows[:, 0].sum() / max(rows[:, 1].sum(), 1))
-
-
-def row(name: str, results: Sequence[Result]) -> str:
-    """One line of the main table."""
-    count = np.array([[r.identified, r.reference] for r in results], float)
-    of_detected = np.array([[min(r.identified_without_inferred, r.detected), r.detected] for r in results], float)
-    correct = np.array([[r.all_correct, 1] for r in results], float)
-    cells = [interval(results, ratio, columns) for columns in (count, of_detected, correct)]
-    return f"| {name} | {len(results)} | " + " | ".join(cells) + " |"
-
-
-HEADER = "| | scans | identified % | of the detected % | scans all correct % |\n|---|---:|---:|---:|---:|"
-
-
-def calibration_error(stated: np.ndarray, right: np.ndarray) -> float:
-    """Expected calibration error over ten bins of equal width."""
-    bins = np.minimum((stated * 10).astype(int), 9)
-    return sum(abs(stated[bins == b].sum() - right[bins == b].sum()) for b in range(10)) / max(len(stated), 1)
-
-
-def report(title: str, results: Sequence[Result]) -> None:
-    """Main table by source, reliability, and all-correct scans among the surest."""
-    print(f"\n### {title}\n\n{HEADER}")
-    print(row("all", results))
-    for source in sorted({r.source for r in results}):
-        print(row(source, [r for r in results if r.source == source]))
-    seen = sum(r.identified_without_inferred for r in results) / sum(r.reference for r in results)
-    ceiling = sum(r.detected for r in results) / sum(r.reference for r in results)
-    whole = np.mean([r.detected == r.reference for r in results])
-    print(f"\nWithout points for undetected levels {100 * seen:.2f} % identified.")
-    print(
-        f"Some detection lies at {100 * ceiling:.2f} % of the bodies, at all of them in {100 * whole:.1f} % of scans."
-    )
-    stated, right = (np.concatenate([getattr(r, name) for r in results]) for name in ("stated", "right"))
-    print("\n| stated probability | names | mean stated | right |\n|---|---:|---:|---:|")
-    for low, high in pairwise(BINS):
-        inside = (stated >= low) & ((stated < high) | (high == 1))
-        if inside.any():
-            print(
-                f"| {low:.2f}-{high:.2f} | {inside.sum()} | {stated[inside].mean():.3f} | {right[inside].mean():.3f} |"
-            )
-    print(f"\nExpected calibration error {100 * calibration_error(stated, right):.2f} % over {len(stated)} names.")
-    surest = sorted(results, key=lambda r: -r.probability)[: round(COVERAGE * len(results))]
-    correct = np.array([[r.all_correct, 1] for r in surest], float)
-    of_detected = np.array([[r.identified_without_inferred >= r.detected, 1] for r in surest], float)
-    print(f"Surest {100 * COVERAGE:.0f} % of the scans: all correct {interval(surest, ratio, correct)} %,")
-    print(f"all detected bodies right {interval(surest, ratio, of_detected)} %.")
-
-
-@dataclass(frozen=True)
-class Fold:
-    """What one fold needs.
-
-    Attributes:
-        learn, test: indices of scans.
-    """
-
-    learn: np.ndarray
-    test: np.ndarray
-
-
-def split(n: int, k: int = 5) -> list[Fold]:
-    """`k` folds of scans, the same ones each time."""
-    fold = np.empty(n, int)
-    fold[np.random.default_rng(0).permutation(n)] = np.arange(n) % k
-    return [Fold(np.flatnonzero(fold != i), np.flatnonzero(fold == i)) for i in range(k)]
-
-
-class Fits:
-    """Networks fitted on parts of the scans and on made-up spines, kept in a folder if one is given.
-
-    Args:
-        cases: all scans.
-        members: networks per fold.
-        epochs: of each.
-        keep: folder for finished networks, so that an interrupted run goes on where it was.
-    """
-
-    def __init__(self, cases: Sequence[Case], members: int, epochs: int, keep: Path | None):
-        from nnunet_spine.labelling.fit import Example, Schedule, admissible_states
-
-        self.examples = [Example(c.scan, admissible_states(c.scan, c.reference)) for c in cases]
-        self.members, self.schedule, self.keep = members, replace(Schedule(), epochs=epochs), keep
-        self.variants = None
-        if keep:
-            keep.mkdir(parents=True, exist_ok=True)
-
-    def ensemble(self, name: str, learn: np.ndarray) -> Model:
-        """An ensemble fitted on some scans, with prices yet to be fitted."""
-        return Model(tuple(self._member(f"{name}-{m}", m, learn) for m in range(self.members)), Prices())
-
-    def _member(self, name: str, seed: int, learn: np.ndarray) -> dict[str, np.ndarray]:
-        from nnunet_spine.labelling.fit import draw_variants, fit_network, made_up_examples
-
-        file = self.keep / f"{name}.npz" if self.keep else None
-        if file and file.is_file():
-            return dict(load_model(file).members[0])
-        if self.variants is None:
-            made_up = [draw_variants(made_up_examples(MADE_UP, 1000 + r), 1, r)[0] for r in range(ROUNDS)]
-            self.variants = list(zip(draw_variants(self.examples, ROUNDS, seed=0), made_up, strict=True))
-        rounds = [[real[i] for i in learn] + made_up for real, made_up in self.variants]
-        weights = fit_network(rounds, seed, self.schedule, lambda line: print(f"{name}: {line}", flush=True))
-        if file:
-            save_model(Model((weights,), Prices()), file)
-        return weights
-
-
-def prices_for(cases: Sequence[Case], fits: Fits, scores: Sequence[np.ndarray], among: np.ndarray) -> Prices:
-    """Prices with the doubt fitted on some scans, by scores of networks that did not see them."""
-    drawn = np.random.default_rng(0).permutation(among)[:PRICED]
-    states = [fits.examples[i].admissible for i in drawn]
-    return fit_doubt([cases[i].scan for i in drawn], [scores[i] for i in drawn], states, Prices())
-
-
-def cross_validate(cases: Sequence[Case], fits: Fits) -> tuple[list[Prices], dict[str, list[np.ndarray]]]:
-    """Scores of every scan by networks that did not see it, by what evidence is hidden; and prices by fold."""
-    folds = split(len(cases))
-    scores: dict[str, list] = {name: [None] * len(cases) for name in HIDDEN}
-    for k, fold in enumerate(folds):
-        model = fits.ensemble(f"fold{k}", fold.learn)
-        for name, hide in HIDDEN.items():
-            for i in fold.test:
-                scores[name][i] = model.log_scores(cases[i].scan, hide)
-    prices = []
-    for k, fold in enumerate(folds):
-        prices.append(prices_for(cases, fits, scores["all evidence"], fold.learn))
-        print(f"fold {k}: {prices[-1]}", flush=True)
-    return prices, scores
-
-
-def ablation(cases: Sequence[Case], prices: Sequence[Prices], scores: dict[str, list[np.ndarray]]) -> None:
-    """The table of methods, and the report of the best one."""
-    by_case = {int(i): prices[k] for k, fold in enumerate(split(len(cases))) for i in fold.test}
-    full = [
-        judge(c, read_chain(c.scan, *chain_of_scores(c.scan, s, by_case[i])))
-        for i, (c, s) in enumerate(zip(cases, scores["all evidence"], strict=True))
-    ]
-    report("Learned score, cross-validated", full)
-    print(f"\n### Ablation\n\n{HEADER}", flush=True)
-    print(row("counting from a boundary", [judge(c, counted(c.scan, *count_from_boundary(c.scan))) for c in cases]))
-    print(row("hand-tuned chain", [judge(c, read_chain(c.scan, *rules_chain(c.scan, Rarity()))) for c in cases]))
-    for name in HIDDEN:
-        chains = [
-            chain_of_scores(c.scan, s, by_case[i]) for i, (c, s) in enumerate(zip(cases, scores[name], strict=True))
-        ]
-        results = [judge(c, read_chain(c.scan, *chain)) for c, chain in zip(cases, chains, strict=True)]
-        print(row(f"learned, {name}", results), flush=True)
-        if name == "all evidence":
-            for label, read in (("each detection alone", alone), ("greedy, head to foot", greedy)):
-                results = [judge(c, counted(c.scan, read(*chain), "")) for c, chain in zip(cases, chains, strict=True)]
-                print(row(f"learned, {label}", results), flush=True)
-
-
-def alone(chain: Chain, hypotheses: Hypotheses) -> np.ndarray:
+def alone(scan: Scan, scores: np.ndarray, prices: Prices) -> Labelling:
     """Each detection's best state without regard to the others; the first of equal names keeps it."""
-    states = np.concatenate([chain.named, chain.rejected[:, None]], axis=1).argmax(1)
+    states = scores.argmax(1)
     states = np.where(states == len(STATES), -1, states)
-    return np.array([-1 if s in states[:i] else s for i, s in enumerate(states)])
+    return counted(scan, np.array([-1 if s in states[:i] else s for i, s in enumerate(states)], int), "")
 
 
-def greedy(chain: Chain, hypotheses: Hypotheses) -> np.ndarray:
+def greedy(scan: Scan, scores: np.ndarray, prices: Prices) -> Labelling:
     """From head to foot, each detection's best state below the last name, by the prices of the usual spine."""
+    chain, hypotheses = chain_of_scores(scan, scores, prices)
     rank, states, last = hypotheses.rank[0], np.full(len(chain), -1), None
     for i in range(len(chain)):
         score = np.where(rank >= 0, chain.named[i], -np.inf)
@@ -289,36 +89,136 @@ def greedy(chain: Chain, hypotheses: Hypotheses) -> np.ndarray:
         if score.max() > rejected:
             last = int(score.argmax())
             states[i] = last
-    return states
+    return _with_missing(scan, states, hypotheses, 0)
 
 
-def main() -> None:
+def counting(scan: Scan, scores: np.ndarray, prices: Prices) -> Labelling:
+    """From a boundary."""
+    return counted(scan, *count_from_boundary(scan))
+
+
+def rules(scan: Scan, scores: np.ndarray, prices: Prices) -> Labelling:
+    """The hand-tuned chain."""
+    return _best(scan, *rules_chain(scan, Rarity()))
+
+
+def rules_with_l6(scan: Scan, scores: np.ndarray, prices: Prices) -> Labelling:
+    """The hand-tuned chain with L6 about as often as in VID."""
+    return _best(scan, *rules_chain(scan, AS_OFTEN_AS_IN_VID))
+
+
+def _best(scan: Scan, chain: Chain, hypotheses: Hypotheses) -> Labelling:
+    best = best_reading(chain, hypotheses)
+    return _with_missing(scan, best.states, hypotheses, best.hypothesis)
+
+
+def _with_missing(scan: Scan, states: np.ndarray, hypotheses: Hypotheses, row: int) -> Labelling:
+    missing = interpolate_missing(scan, states, hypotheses.rank[row], hypotheses.offset_mm[row])
+    return replace(counted(scan, states, ""), missing=missing)
+
+
+class Judge:
+    """Judges methods scan by scan, in the same processes all the time.
+
+    Args:
+        workers: number of processes.
+    """
+
+    def __init__(self, workers: int):
+        self._pool = ProcessPoolExecutor(workers, get_context("spawn")) if workers > 1 else None
+
+    def __call__(
+        self, method: Method, cases: Sequence[Case], scores: Sequence[np.ndarray], prices: Sequence[Prices]
+    ) -> list[Result]:
+        """Results by scan."""
+        jobs = [(method, *job) for job in zip(cases, scores, prices, strict=True)]
+        return list(self._pool.map(_judged, jobs, chunksize=50) if self._pool else map(_judged, jobs))
+
+
+def _judged(job: tuple[Method, Case, np.ndarray, Prices]) -> Result:
+    method, case, scores, prices = job
+    return judge(case, method(case.scan, scores, prices))
+
+
+def out_of_fold(cases: Sequence[Case], models: Sequence[Model], hide: frozenset[str] = frozenset()) -> list[np.ndarray]:
+    """Scores of every scan by networks that did not see it."""
+    scores: list = [None] * len(cases)
+    for model, fold in zip(models, split(len(cases)), strict=True):
+        for i in fold.test:
+            scores[i] = model.log_scores(cases[i].scan, hide)
+    return scores
+
+
+def compare(
+    cases: Sequence[Case],
+    models: Sequence[Model],
+    scores: Sequence[np.ndarray],
+    prices: Sequence[Prices],
+    results: Judge,
+) -> None:
+    """The report of the learned score, and the table of methods."""
+    full = results(learned, cases, scores, prices)
+    report("Learned score, out of fold", full)
+    print(
+        f"\n### Methods\n\nIn the columns of a source: identified / scans all correct, %.\n\n{header_by_source(full)}"
+    )
+    bodies = [without_estimated(c) for c in cases]
+    nothing = [np.zeros(0)] * len(cases)
+    rows: list[tuple[str, Method, Sequence[Case], Sequence[np.ndarray] | None]] = [
+        ("learned", exact, cases, scores),
+        *((f"learned, {name}", exact, cases, None) for name in HIDDEN),
+        ("learned, no distances in the chain", without_distances, cases, scores),
+        ("learned, greedy from head to foot", greedy, cases, scores),
+        ("learned, each detection alone", alone, cases, scores),
+        ("hand-tuned chain", rules, cases, nothing),
+        ("hand-tuned chain, L6 as often as in VID", rules_with_l6, cases, nothing),
+        ("the same, bodies alone", rules_with_l6, bodies, nothing),
+        ("counting from a boundary", counting, cases, nothing),
+        ("the same, bodies alone", counting, bodies, nothing),
+    ]
+    for name, method, of, given in rows:
+        by = out_of_fold(cases, models, HIDDEN[name.removeprefix("learned, ")]) if given is None else given
+        print(row_by_source(name, results(method, of, by, prices)), flush=True)
+
+
+def main(given: Sequence[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path, help="scans, .json or .json.gz")
-    parser.add_argument("--cross-validate", action="store_true", help="five folds, split by scan, and the ablation")
-    parser.add_argument("--fit", type=Path, metavar="OUT.npz", help="fit on all of FILE; prices are cross-validated")
+    parser.add_argument("--out-of-fold", action="store_true", help="FILE is what the model was fitted on; no fitting")
+    parser.add_argument("--cross-validate", action="store_true", help="five folds, split by scan, fitted anew")
+    parser.add_argument("--fit", type=Path, metavar="OUT.npz", help="write the networks of all folds, fitted anew")
     parser.add_argument("--model", type=Path, help="parameters to judge; default: those of the package")
     parser.add_argument("--members", type=int, default=1, help="networks per fold")
     parser.add_argument("--epochs", type=int, default=100, help="of each network")
     parser.add_argument("--keep", type=Path, help="folder for finished networks, to go on after an interruption")
-    arguments = parser.parse_args()
+    parser.add_argument("--workers", type=int, default=1, help="processes that judge")
+    arguments = parser.parse_args(given)
     cases = read_cases(arguments.file)
-    if not (arguments.cross_validate or arguments.fit):
-        model = load_model(arguments.model) if arguments.model else fitted_model()
+    anew = arguments.cross_validate or (arguments.fit and not arguments.out_of_fold)
+    model = load_model(arguments.model) if arguments.model else fitted_model()
+    if not (anew or arguments.out_of_fold):
         results = [judge(c, read_chain(c.scan, *learned_chain(c.scan, model))) for c in cases]
         report(f"Learned score on {arguments.file.name}", results)
         return
-    fits = Fits(cases, arguments.members, arguments.epochs, arguments.keep)
-    prices, scores = cross_validate(cases, fits)
-    if arguments.cross_validate:
-        ablation(cases, prices, scores)
+    admissible = [admissible_states(c.scan, c.reference) for c in cases]
+    models = folds_of(model, len(cases))
+    if anew:
+        models = fit_folds(cases, admissible, arguments.members, arguments.epochs, arguments.keep)
+    scores = out_of_fold(cases, models)
+    by_fold, final = fit_doubts(cases, admissible, scores)
+    print(f"doubt by fold {', '.join(str(p.doubt) for p in by_fold)}; of all {final}", flush=True)
     if arguments.fit:
-        everything = np.arange(len(cases))
-        final = prices_for(cases, fits, scores["all evidence"], everything)
-        members = [w for k, fold in enumerate(split(len(cases))) for w in fits.ensemble(f"fold{k}", fold.learn).members]
-        save_model(Model(tuple(members), final), arguments.fit)
-        print(f"{arguments.fit}: {len(members)} networks, {final}")
+        save_model(Model(tuple(w for m in models for w in m.members), final), arguments.fit)
+        print(f"{arguments.fit}: {sum(len(m.members) for m in models)} networks")
+    prices = [final] * len(cases)
+    for of_fold, fold in zip(by_fold, split(len(cases)), strict=True):
+        for i in fold.test:
+            prices[i] = of_fold
+    if arguments.fit and not (arguments.cross_validate or arguments.out_of_fold):
+        report("Learned score, out of fold", Judge(arguments.workers)(learned, cases, scores, prices))
+        return
+    compare(cases, models, scores, prices, Judge(arguments.workers))
 
 
 if __name__ == "__main__":

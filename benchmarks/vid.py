@@ -7,7 +7,7 @@ A list of scans: {"case", "source", "truth": [{"xyz", "part": "body" | "left" | 
 import gzip
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +41,12 @@ def read_cases(path: Path) -> list[Case]:
     """All scans of a file, .json or .json.gz, in its order."""
     stored = path.read_bytes()
     return [_case(scan) for scan in json.loads(gzip.decompress(stored) if path.suffix == ".gz" else stored)]
+
+
+def without_estimated(case: Case) -> Case:
+    """The same scan as if only detected bodies were vertebrae, not those that pedicles alone show."""
+    detections = tuple(d for d in case.detections if not d.position_is_estimated)
+    return replace(case, detections=detections, scan=as_arrays(detections))
 
 
 def _case(scan: dict) -> Case:

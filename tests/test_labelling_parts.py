@@ -7,6 +7,7 @@ import pytest
 from labelled_spine import spine
 
 from nnunet_spine.errors import InputError
+from nnunet_spine.labelling.admissible import admissible_states
 from nnunet_spine.labelling.detections import INDEX, N_STATES, as_arrays
 from nnunet_spine.labelling.features import N_FEATURES, features
 from nnunet_spine.labelling.keypoints import group_keypoints
@@ -133,9 +134,6 @@ def test_numpy_and_torch_agree_and_parameters_survive_the_file(tmp_path):
 
 
 def test_what_detections_beyond_the_reference_may_be():
-    pytest.importorskip("torch")
-    from nnunet_spine.labelling.fit import admissible_states
-
     detections, truth = spine("T10", sacrum=True)
     scan = as_arrays(detections)
     reference = [(name, scan.position_mm[i]) for i, name in enumerate(truth) if name not in ("T10", "S1")]

@@ -14,10 +14,10 @@ DOUBTS = (1.0, 1.5, 2.0, 2.5, 3.0)
 _LEAST = 1e-4  # probability that counts as none
 
 
-def fit_doubt(
+def doubt_losses(
     scans: Sequence[Scan], log_scores: Sequence[np.ndarray], admissible: Sequence[np.ndarray], prices: Prices
-) -> Prices:
-    """The same prices with the doubt that makes the reference names likeliest, each by itself.
+) -> np.ndarray:
+    """(scans, doubts) negative log probability of the reference names, each by itself, summed over a scan.
 
     Args:
         scans: detections.
@@ -25,14 +25,10 @@ def fit_doubt(
         admissible: (n, 28) bool, per scan, what each detection may be called; those with one choice count.
         prices: all others.
     """
-
-    def loss(doubt: float) -> float:
-        lost = []
-        for scan, scores, states in zip(scans, log_scores, admissible, strict=True):
-            certain = states.sum(1) == 1
-            if certain.any():
-                found = posterior(*chain_of_scores(scan, scores, replace(prices, doubt=doubt))).states
-                lost.append(-np.log(np.maximum(found[certain][states[certain]], _LEAST)))
-        return float(np.concatenate(lost).mean()) if lost else 0.0
-
-    return replace(prices, doubt=min(DOUBTS, key=loss))
+    losses = np.zeros((len(scans), len(DOUBTS)))
+    for i, (scan, scores, states) in enumerate(zip(scans, log_scores, admissible, strict=True)):
+        certain = states.sum(1) == 1
+        for j, doubt in enumerate(DOUBTS if certain.any() else ()):
+            found = posterior(*chain_of_scores(scan, scores, replace(prices, doubt=doubt))).states
+            losses[i, j] = -np.log(np.maximum(found[certain][states[certain]], _LEAST)).sum()
+    return losses

@@ -35,9 +35,9 @@ class Prices:
         levels: weight of the log of evidence per level.
     """
 
-    temperature: float = 3.0
+    temperature: float = 2.0
     temperature_of_positions: float = 6.0
-    doubt: float = 2.0
+    doubt: float = 2.5
     missed: float = -5.0
     rejected: float = -4.0
     rejected_at_end: float = -8.0
