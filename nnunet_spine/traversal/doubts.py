@@ -31,6 +31,9 @@ class Doubt:
 def doubts(walk: Walk) -> tuple[Doubt, ...]:
     """Vertebrae that may be two, a piece of one, or lie beside a missing one.
 
+    >>> doubts(Walk(np.zeros((4, 4, 4), np.uint8), (), (), 0, ""))
+    ()
+
     Args:
         walk: see `walk_spine`.
 

@@ -69,6 +69,9 @@ def name_vertebrae(
 ) -> Labelling:
     """Name the vertebrae of a walk.
 
+    >>> name_vertebrae(Walk(np.zeros((4, 4, 4), np.uint8), (), (), 0, ""), np.eye(4)).names
+    ()
+
     Args:
         walk, affine, regions, levels: see `detections_of`.
         method: "learned", "rules", or "paper": counted from a boundary between regions as in Masuzawa et al. 2020.

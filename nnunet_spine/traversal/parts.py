@@ -50,6 +50,11 @@ def spine_parts(
     Source: Masuzawa et al. 2020 cut a box from the first stage's result; how is not said. Ours: pieces within 16 mm of
     each other are one part.
 
+    >>> mask = np.zeros((24, 24, 60), np.uint8)
+    >>> mask[4:20, 4:20, 32:52], mask[4:20, 4:20, 8:28] = 2, 3  # thoracic above lumbar
+    >>> [sorted(set(part.region.tolist())) for part in spine_parts(mask, np.eye(4))]
+    [[2, 3]]
+
     Args:
         mask: 3-D unsigned integers, 0 background; with `regions` 1 cervical, 2 thoracic, 3 lumbar, else any.
         affine: 4 x 4, RAS mm.

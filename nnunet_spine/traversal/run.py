@@ -43,6 +43,13 @@ def walk_spine(
 
     Source: Masuzawa et al. 2020, after Lessmann et al. 2019; see `Rules` for what differs.
 
+    >>> image = np.zeros((1, 30, 30, 30), np.float32)
+    >>> image[0, 9:21, 9:21, 9:21] = 1  # a cube, and a network that answers with what is bright and not yet found
+    >>> scan = Scan(image, np.diag([2.0, 2.0, 2.0, 1.0]))
+    >>> walk = walk_spine(scan, lambda patches: (patches[:, 0] * (patches[:, 1] == 0), None), (40, 40, 40))
+    >>> len(walk.instances), int(walk.labels.sum()) == 12**3, walk.stopped
+    (1, True, '')
+
     Args:
         scan: image, affine and parts of the spine.
         segment: the network.
@@ -69,6 +76,10 @@ def walk_spines(
     batch_size: int = 1,
 ) -> Iterator[Walk]:
     """`walk_spine` for several scans, of which `batch_size` share each pass of the network.
+
+    >>> empty = Scan(np.zeros((1, 20, 20, 20), np.float32), np.eye(4), parts=())
+    >>> [len(walk.instances) for walk in walk_spines([empty, empty], lambda p: (p[:, 0], None), (16, 16, 16))]
+    [0, 0]
 
     Args:
         scans: taken as they are needed, so that they need not be in memory together.
