@@ -68,7 +68,7 @@ def test_commands_and_options_exist(page):
     parser = cli.build_parser()
     for words in command_lines(page):
         if words[:1] == ["nnunet-spine"]:
-            end = next((i for i, word in enumerate(words) if word in ("||", "&&", "|", ";")), len(words))
+            end = next((i for i, word in enumerate(words) if word in ("||", "&&", "|", ";", ">")), len(words))
             parser.parse_args(words[1:end])
         for option, name in itertools.pairwise(words):
             if option == "-tr" and not name.startswith("$"):
