@@ -269,6 +269,17 @@ def test_score_in_the_same_run(predict, tmp_path, capsys):
     assert (tmp_path / "out" / "evaluation" / "evaluation.json").is_file()
 
 
+def test_what_cannot_be_scored_is_said_first_and_costs_no_prediction(predict, tmp_path, capsys):
+    write_scan(tmp_path / "a.nii.gz", names=("L1", "L2"))
+    assert predict(tmp_path / "a.nii.gz", tmp_path / "out", "--score", tmp_path / "nowhere") == 2
+    assert "nowhere" in capsys.readouterr().err and not (tmp_path / "out").exists()
+    (tmp_path / "b.nii.gz").write_bytes(b"")
+    write_scan(tmp_path / "references" / "b.nii.gz")
+    options = ("--score", tmp_path / "references", "-num_parts", 2, "-part_id", 1)
+    assert predict(tmp_path / "b.nii.gz", tmp_path / "out", *options[:2]) == 1
+    assert predict(tmp_path / "b.nii.gz", tmp_path / "out", *options) == 0  # nothing is left for this part
+
+
 def test_scores_of_parts_wait_for_each_other(predict, tmp_path, capsys):
     for case in "ab":
         image, labels, affine = spine_ct(seed=ord(case))

@@ -90,6 +90,8 @@ def run(args: argparse.Namespace) -> int:
     place, out = Path(args.input), Path(args.output)
     found = find_scans(place)
     require_own_folder(args.output, scans=str(place if place.is_dir() else place.parent))
+    if args.score is not None and not args.score.exists():
+        raise InputError("no such file or folder", "check the path of --score", args.score)
     run_ = run_of(args, "scan", lambda line: print(line, file=sys.stderr))
     segmenter = _segmenter(args, patch_bar=len(found.scans) == 1)
 
@@ -115,12 +117,13 @@ def run(args: argparse.Namespace) -> int:
             code = complain(args, [outcome])
             continue
         done.append(outcome.result)
-        for remark in outcome.result.remarks:
+        for remark in () if args.quiet else outcome.result.remarks:
             say_beside_bar(f"{outcome.case}: {remark}")
     for folder in {path.parent for job in mine for path in job.files().values()}:
         remove_left_over(folder)
     known, missing = joined(jobs, store)
-    write_table(out / TABLE_FILE, [outcome.result for outcome in known if isinstance(outcome, Done)])
+    rows = [outcome.result for outcome in known if isinstance(outcome, Done)]
+    write_table(out / TABLE_FILE, rows)
     if not args.quiet:
         share = f"{len(done)} of {counted(len(mine), 'scan')}" if len(done) < len(mine) else counted(len(mine), "scan")
         n = sum(len(row.levels) for row in done)
@@ -130,8 +133,8 @@ def run(args: argparse.Namespace) -> int:
     if any(job.case in {m.case for m in missing} for job in jobs if job not in mine):
         print(f"{run_.shard} done; scores wait for the other parts: run again with --continue when they are")
         return code
-    predictions = mine[0].files()["labels"] if place.is_file() else out
-    return max(code, _score(args, predictions, place, run_)) if known else code
+    predictions = jobs[0].files()["labels"] if place.is_file() else out
+    return max(code, _score(args, predictions, place, run_)) if rows else code
 
 
 def _segmenter(args: argparse.Namespace, *, patch_bar: bool) -> "Segmenter":
