@@ -94,7 +94,9 @@ def steps(folder: Path, options: DemoOptions, device: str, processes: int) -> It
         options.cases // 5,
     )
     yield Step("labels", ["nnunet-spine", "labels", "-i", out])
-    yield Step("relabel", ["nnunet-spine", "relabel", "-i", out, "-o", str(folder / "relabelled"), *workers])
+    yield Step(
+        "relabel", ["nnunet-spine", "relabel", "-i", out, "-o", str(folder / "relabelled"), "-s", images, *workers]
+    )
 
 
 def _model(options: DemoOptions) -> list[str]:

@@ -15,6 +15,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-i", "--input", required=True, metavar="MASKS", help="a mask, or a folder with masks")
     parser.add_argument("-o", "--output", required=True, metavar="DIR", help="folder for the masks and their reports")
     parser.add_argument(
+        "-s", "--scans", metavar="PATH",
+        help="the CT of the mask, or a folder with CASE.nii.gz or CASE_0000.nii.gz: ribs and a sacrum tell levels",
+    )  # fmt: skip
+    parser.add_argument(
         "--labels", default="auto", metavar="TABLE",
         help="what the values mean: nnunet, verse, totalsegmentator, a dataset.json, `instances` (numbers that are no "
         "names), or auto: as the files and what lies beside them say",
@@ -40,6 +44,7 @@ def run(args: argparse.Namespace) -> int:
         TABLE_FILE,
         RelabelCase,
         relabel_file,
+        scans_of,
         write_table,
     )
     from nnunet_spine.io.given_masks import masks_in, table_for
@@ -52,7 +57,11 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"two masks of the case {twice[0]}", "keep one of them", args.input)
     table = table_for(masks, args.labels)
     content = table.to_dict() if table else None
-    jobs = [RelabelCase(case_name(mask), mask, out, content, args.normal, args.sure) for mask in masks]
+    scans = scans_of(masks, Path(args.scans)) if args.scans else {}
+    without = [case_name(mask) for mask in masks if args.scans and mask not in scans]
+    if without and not args.quiet:
+        print(f"{counted(len(without), 'mask')} without a scan, named without it, e.g. {without[0]}")
+    jobs = [RelabelCase(case_name(mask), mask, out, content, args.normal, args.sure, scans.get(mask)) for mask in masks]
     batch = run_batch(args, jobs, relabel_file, unit="mask", remarks=lambda row: row.remarks)
     rows = list(batch.results.values())
     part = f"_part{args.part_id}" if args.num_parts > 1 else ""

@@ -23,11 +23,13 @@ from nnunet_spine.io.images import image_grid
 from nnunet_spine.io.label_folders import structure_files
 from nnunet_spine.io.label_ids import LabelTable, present_values
 from nnunet_spine.io.masks import voxels_in, with_data_files
+from nnunet_spine.io.naming_report import read_naming_report, report_beside
 from nnunet_spine.jobs import Store
 from nnunet_spine.plausibility import flags_of, level_findings
 from nnunet_spine.scores import (
     CaseScore,
     Metric,
+    Naming,
     Settings,
     SurplusVertebra,
     VertebraScore,
@@ -36,9 +38,10 @@ from nnunet_spine.scores import (
     score_centres,
 )
 
-FORMAT = 4
+FORMAT = 5
 """Raise when the same files and settings give other scores: finished cases of an older version are then done again."""
 
+_NAMING = "naming"
 _BYTES_PER_VOXEL = 4  # both label maps, what is labelled in them, and distances of one vertebra; 2.5 measured
 _OF_COHORT = ("miss_penalty_mm", "bootstrap_draws", "bootstrap_seed")
 
@@ -79,6 +82,8 @@ class CaseJob:
                 files |= {f"{key} {level}": path for level, path in structure_files(place).items()}
             else:
                 files |= with_data_files({key: place})
+        if report := report_beside(self.files.prediction):
+            files |= {_NAMING: report}
         if self.files.points:
             files |= {"reference_centroids": self.files.points}
             files |= with_data_files({"image": self.files.image})  # whose grid the points may belong to
@@ -102,7 +107,7 @@ class CaseJob:
 
     def peak_bytes(self) -> float:
         """Memory that scoring takes, at most."""
-        return float(_BYTES_PER_VOXEL * max(map(voxels_in, self.inputs().values())))
+        return float(_BYTES_PER_VOXEL * max(voxels_in(file) for key, file in self.inputs().items() if key != _NAMING))
 
     def run(self) -> CaseScore:
         """Read, match grids and score.
@@ -134,6 +139,7 @@ class CaseJob:
             reference_centres_mm=given,
             kind=self.kind,
             notes=(*reference.notes, *prediction.notes, *notes, *_emptiness(prediction, reference)),
+            naming=self._naming(),
         )
         return replace(score, notes=(*score.notes, *_out_of_place(score)))
 
@@ -156,7 +162,16 @@ class CaseJob:
             case=self.case,
             settings=self.settings,
             notes=(*prediction.notes, *notes, *_emptiness(prediction)),
+            naming=self._naming(),
         )
+
+    def _naming(self) -> Naming | None:
+        """What `relabel` said of the prediction."""
+        path = report_beside(self.files.prediction)
+        if path is None:
+            return None
+        report = read_naming_report(path)
+        return Naming(report.probability, bool(report.ambiguous))
 
     def _grid_image(self) -> Path | None:
         """The scan whose grid the numbers of a centroid file may belong to."""

@@ -28,7 +28,7 @@ from nnunet_spine.scores import (
     summarise_cohort,
 )
 
-VERSION = 2
+VERSION = 3
 FILE_NAME = "evaluation.json"
 IDENTIFICATION = (
     "VerSe's script: the predicted centre lies within the radius of the reference centre of the same level, and no "

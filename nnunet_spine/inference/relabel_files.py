@@ -11,13 +11,32 @@ import numpy as np
 from nnunet_spine import __version__
 from nnunet_spine.anatomy import BY_NAME, BY_NNUNET_ID
 from nnunet_spine.errors import InputError
+from nnunet_spine.inference.scan_files import find_scans, read_scan
 from nnunet_spine.io.files import link_or_copy, write_json, write_text
 from nnunet_spine.io.label_ids import LabelTable, present_values
 from nnunet_spine.io.masks import case_name, read_mask, voxels_in
+from nnunet_spine.io.naming_report import SUFFIX
 from nnunet_spine.io.nifti import write_nifti
 from nnunet_spine.naming import SURE, Relabelled, relabel
 
-REPORT_SUFFIX, TABLE_FILE = "_relabel.json", "relabel.csv"
+TABLE_FILE = "relabel.csv"
+
+
+def scans_of(masks: Sequence[Path], place: Path) -> dict[Path, Path]:
+    """The scan of each mask: the one of its case, or the only one for an only mask.
+
+    Raises:
+        InputError: no scan belongs to any of the masks.
+    """
+    scans = find_scans(place).scans
+    if len(masks) == len(scans) == 1:
+        return {masks[0]: next(iter(scans.values()))}
+    found = {mask: scans[case_name(mask)] for mask in masks if case_name(mask) in scans}
+    if not found:
+        raise InputError(
+            f"no scan of a mask's case, e.g. {case_name(masks[0])}", "name scans CASE.nii.gz or CASE_0000.nii.gz", place
+        )
+    return found
 
 
 @dataclass(frozen=True)
@@ -31,6 +50,7 @@ class RelabelCase:
         table: what its values mean, as `LabelTable.to_dict`; None: plain instances.
         normal: only spines of 12 thoracic and 5 lumbar levels.
         sure: see `naming.relabel`.
+        scan: the CT, in which ribs and the sacrum are looked for; None: there is none.
     """
 
     case: str
@@ -39,10 +59,11 @@ class RelabelCase:
     table: dict | None
     normal: bool = False
     sure: float = SURE
+    scan: Path | None = None
 
     def peak_bytes(self) -> float:
         """Memory that relabelling takes, about."""
-        return 8.0 * voxels_in(self.mask)
+        return 8.0 * voxels_in(self.mask) + (8.0 * voxels_in(self.scan) if self.scan else 0.0)
 
 
 @dataclass(frozen=True)
@@ -88,20 +109,22 @@ def relabel_file(job: RelabelCase) -> RelabelRow:
     plain instances, regions or a spine it has nnU-Net ids.
 
     Raises:
-        InputError: unreadable, or a value without meaning.
+        InputError: unreadable, a value without meaning, or a scan that cannot be used.
         WriteError: the results cannot be written.
     """
     mask = read_mask(job.mask)
     table = LabelTable.from_dict(job.table) if job.table else None
     levels = np.array(mask.labels) if table is None else _only_levels(mask.labels, table, job.mask)
-    result = relabel(levels, mask.affine, named=table is not None, normal=job.normal, sure=job.sure)
+    scan = read_scan(job.scan) if job.scan else None
+    beside = (scan.voxels, scan.affine) if scan else None
+    result = relabel(levels, mask.affine, named=table is not None, scan=beside, normal=job.normal, sure=job.sure)
     row = _row(job.case, result)
     ending = job.mask.name[len(case_name(job.mask)) :]
     if row.state == "changed":
         write_nifti(job.out / f"{job.case}.nii.gz", _back(result.labels, mask.labels, table), mask.affine)
     else:
         link_or_copy(job.mask, job.out / f"{job.case}{ending}", copy=True)
-    write_json(job.out / f"{job.case}{REPORT_SUFFIX}", _report(job, row, result))
+    write_json(job.out / f"{job.case}{SUFFIX}", _report(job, row, result))
     return row
 
 
@@ -187,6 +210,7 @@ def _report(job: RelabelCase, row: RelabelRow, result: Relabelled) -> dict:
     return {
         "program": f"nnunet-spine {__version__}",
         "mask": job.mask.name,
+        "scan": job.scan.name if job.scan else None,
         "state": row.state,
         "reason": row.reason,
         "probability_all_right": row.probability,

@@ -155,11 +155,16 @@ def _decide(bones: Bones, affine: np.ndarray, kind: str, scan: Scan | None, norm
 
 
 def _named(bones: Bones, labelling: Labelling, kind: str) -> list[NamedBone]:
-    return [
-        NamedBone(bone, _names(bone) if kind == "vertebrae" else {}, n.name if n.name in BY_NAME else None,
-                  n.probability, n.runner_up, n.margin)
-        for bone, n in zip(bones.bones, labelling.names, strict=True)
-    ]  # fmt: skip
+    """Bones with their names; one that is no vertebra is a part of its neighbour where it carries that one's name."""
+    names = [name.name for name in labelling.names]
+    out = []
+    for i, (bone, n) in enumerate(zip(bones.bones, labelling.names, strict=True)):
+        carried = _names(bone) if kind == "vertebrae" else {}
+        name = n.name if n.name in BY_NAME else None
+        if n.name is None and _most(carried) in (*names[max(0, i - 1) : i], *names[i + 1 : i + 2]):
+            name = _most(carried)
+        out.append(NamedBone(bone, carried, name, n.probability, n.runner_up, n.margin))
+    return out
 
 
 def _result(

@@ -12,7 +12,7 @@ from nnunet_spine.label_maps import N_IDS, as_label_ids, centres, label_boxes, l
 from nnunet_spine.scores.case import CaseScore
 from nnunet_spine.scores.identification import ROUNDING_MM, identified_levels
 from nnunet_spine.scores.metrics import Metric, Value, scan_metrics, vertebra_metrics
-from nnunet_spine.scores.pairs import ScanPair, VertebraPair
+from nnunet_spine.scores.pairs import Naming, ScanPair, VertebraPair
 from nnunet_spine.scores.settings import Settings
 from nnunet_spine.scores.shift import level_shift
 from nnunet_spine.scores.surfaces import SurfaceDistances, label_surface_distances
@@ -31,6 +31,7 @@ def score_case(
     reference_centres_mm: Mapping[int, Sequence[float]] | None = None,
     kind: str = "vertebrae",
     notes: Sequence[str] = (),
+    naming: Naming | None = None,
 ) -> CaseScore:
     """Compare two label maps on one grid.
 
@@ -44,6 +45,7 @@ def score_case(
             reference are scored by their centres only.
         kind: what the values mean, of `anatomy.KINDS`. Metrics that need centres exist for vertebrae only.
         notes: carried over.
+        naming: how sure the names of the prediction are, where whoever gave them said so.
 
     Raises:
         InputError: different shapes, or values that are not nnU-Net ids.
@@ -73,7 +75,7 @@ def score_case(
     }
     lies_on = {i: _most(overlap[:, i], settings) for i in pred_mm}
     match = _Match(affine, overlap, pred_mm, ref_mm, found_as, lies_on, (pred, ref), distances, kind)
-    return _assemble(match, case, settings, notes)
+    return _assemble(match, case, settings, notes, naming)
 
 
 def score_centres(
@@ -84,6 +86,7 @@ def score_centres(
     case: str = "",
     settings: Settings = Settings(),  # noqa: B008
     notes: Sequence[str] = (),
+    naming: Naming | None = None,
 ) -> CaseScore:
     """Compare a predicted label map with reference centres, where the reference has no masks.
 
@@ -91,7 +94,7 @@ def score_centres(
         prediction: nnU-Net ids.
         affine: voxel index -> RAS mm, 4x4.
         reference_centres_mm: nnU-Net id -> world RAS (3,), of the kind that `settings.centre` says.
-        case, settings, notes: as in `score_case`.
+        case, settings, notes, naming: as in `score_case`.
 
     Raises:
         InputError: values that are not nnU-Net ids.
@@ -113,7 +116,7 @@ def score_centres(
     found_as = {i: _nearest(point, pred_mm, radius_mm) for i, point in ref_mm.items()}
     lies_on = {i: _nearest(point, ref_mm, radius_mm) for i, point in pred_mm.items()}
     match = _Match(affine, overlap, pred_mm, ref_mm, found_as, lies_on, (pred, None))
-    return _assemble(match, case, settings, notes)
+    return _assemble(match, case, settings, notes, naming)
 
 
 @dataclass(frozen=True)
@@ -143,7 +146,7 @@ class _Match:
         return next((s.name for s in structures(self.kind) if s.value == value), None)
 
 
-def _assemble(match: _Match, case: str, settings: Settings, notes: Sequence[str]) -> CaseScore:
+def _assemble(match: _Match, case: str, settings: Settings, notes: Sequence[str], naming: Naming | None) -> CaseScore:
     centres, radius_mm = (match.ref_mm, match.pred_mm), settings.identification_radius_mm
     identified = identified_levels(*centres, radius_mm=radius_mm)
     identified_glocker = identified_levels(*centres, nearest_among="reference", radius_mm=radius_mm)
@@ -159,7 +162,7 @@ def _assemble(match: _Match, case: str, settings: Settings, notes: Sequence[str]
     )
     overlap = match.overlap
     sizes = int(overlap[1:].sum()), int(overlap[:, 1:].sum()), int(overlap[1:, 1:].sum())
-    scan = ScanPair(*sizes, vertebrae, surplus, settings)
+    scan = ScanPair(*sizes, vertebrae, surplus, settings, naming)
     masks = match.maps[1] is not None and (sizes[0] > 0 or not match.ref_mm)
     given = {"masks": masks, "centres": match.kind == "vertebrae"}
     values = {m.key: m.compute(scan) if given[m.needs] else None for m in scan_metrics()}

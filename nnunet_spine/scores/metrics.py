@@ -12,6 +12,7 @@ import numpy as np
 from nnunet_spine.errors import InputError
 from nnunet_spine.scores.pairs import ScanPair, VertebraPair
 from nnunet_spine.scores.settings import Settings
+from nnunet_spine.scores.shift import wrong_name_runs
 from nnunet_spine.scores.vertebra import VertebraScore
 
 LEVELS = ("vertebra", "scan", "cohort")
@@ -247,6 +248,25 @@ METRICS: tuple[Metric, ...] = (
         "all_labels_correct", "All labels correct",
         "Exactly the reference's labels, each identified (VerSe's rule); says nothing about outlines.",
         _all_labels_correct, level="scan", topic="identification", needs="centres", yes_no=True, headline=True,
+    ),
+    Metric(
+        "wrong_name_runs", "Runs of wrong names",
+        "Number of runs of consecutive reference vertebrae that were found under names off by the same number of levels: "
+        "one for a spine shifted as a whole, or for one wrong name.",
+        lambda scan: float(len(wrong_name_runs((v.name, v.found_as) for v in scan.vertebrae))),
+        level="scan", topic="identification", needs="centres", better="lower", decimals=1,
+    ),
+    Metric(
+        "names_probability", "Confidence in names",
+        "Probability that all names are right, as `relabel` says in the report beside the prediction.",
+        lambda scan: scan.naming.probability if scan.naming else None,
+        level="scan", topic="identification", needs="centres", decimals=2,
+    ),
+    Metric(
+        "names_ambiguous", "Names ambiguous",
+        "Whether that report says that the names may be shifted as a whole, or were left as they were.",
+        lambda scan: scan.naming.ambiguous if scan.naming else None,
+        level="scan", topic="identification", needs="centres", better="lower", yes_no=True,
     ),
     Metric(
         "label_precision", "Label precision",

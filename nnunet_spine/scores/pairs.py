@@ -38,6 +38,19 @@ class VertebraPair:
 
 
 @dataclass(frozen=True)
+class Naming:
+    """How sure the one is who named the predicted vertebrae.
+
+    Attributes:
+        probability: that all names are right; None: not said.
+        ambiguous: whether they may be shifted as a whole.
+    """
+
+    probability: float | None
+    ambiguous: bool
+
+
+@dataclass(frozen=True)
 class ScanPair:
     """One scan: all its vertebrae together against background, and the scores of each.
 
@@ -46,6 +59,7 @@ class ScanPair:
         vertebrae: the reference's, scored.
         surplus: predicted levels that the reference does not have.
         settings: what the scores depend on.
+        naming: how sure the names are; None: nobody said.
     """
 
     reference_voxels: int
@@ -54,3 +68,4 @@ class ScanPair:
     vertebrae: tuple[VertebraScore, ...]
     surplus: tuple[SurplusVertebra, ...]
     settings: Settings
+    naming: Naming | None = None
