@@ -6,8 +6,13 @@ import json
 import nibabel as nib
 import numpy as np
 import pytest
+from corrupted_masks import half_renamed, mixed, named_twice
 
+from nnunet_spine.anatomy import BY_NAME, BY_NNUNET_ID, spine_sequence
 from nnunet_spine.cli import main
+from nnunet_spine.io.images import read_image
+from nnunet_spine.io.label_ids import find_table
+from nnunet_spine.io.masks import read_mask
 from nnunet_spine.io.nifti import write_nifti
 from nnunet_spine.naming import relabel
 
@@ -123,3 +128,64 @@ def test_real_masks_go_through_unchanged(real_data, tmp_path):
         mask = real_data / "ct" / f"{name}.nii.gz"
         assert run("-i", mask, "-o", tmp_path, "--labels", labels, "-np", 1) == 0
         assert (tmp_path / mask.name).read_bytes() == mask.read_bytes()
+
+
+REAL = {"sub-tptbox_seg-vert_msk": ("verse", "sub-tptbox_ct"), "torso_sm_seg": ("totalsegmentator", "torso_ct")}
+
+
+def real_mask(real_data, name):
+    """A real mask in nnU-Net ids, its affine, and its CT."""
+    labels, scan = REAL[name]
+    mask = read_mask(real_data / "ct" / f"{name}.nii.gz")
+    levels = np.array(mask.labels)
+    find_table(labels).to_ids(levels)
+    image = read_image(real_data / "ct" / f"{scan}.nii.gz")
+    return levels, mask.affine, (image.voxels, image.affine)
+
+
+TORN = pytest.mark.xfail(reason="in a view of few bones a border of names inside a bone is taken for one between bones")
+
+
+@pytest.mark.parametrize(
+    ("name", "corrupt"),
+    [
+        ("sub-tptbox_seg-vert_msk", mixed),
+        ("sub-tptbox_seg-vert_msk", named_twice),
+        ("torso_sm_seg", named_twice),
+        pytest.param("sub-tptbox_seg-vert_msk", half_renamed, marks=TORN),
+        pytest.param("torso_sm_seg", half_renamed, marks=TORN),
+        pytest.param("torso_sm_seg", mixed, marks=TORN),
+    ],
+)
+def test_real_masks_come_back_right(real_data, name, corrupt):
+    levels, affine, scan = real_mask(real_data, name)
+    wrong = corrupt(levels, affine, np.random.default_rng(0))
+    result = relabel(wrong, affine, scan=scan)
+    share = np.mean(result.labels[wrong > 0] == levels[wrong > 0])
+    assert share >= 0.9, f"{result.unsure} {result.changes}"
+
+
+@pytest.mark.parametrize("shift", [-2, -1, 1, 2])
+@pytest.mark.parametrize("name", REAL)
+def test_common_shift_is_undone_with_evidence_or_called_ambiguous(real_data, name, shift):
+    levels, affine, scan = real_mask(real_data, name)
+    names = list(spine_sequence())
+    lookup = np.zeros(256, np.uint8)
+    for value in np.unique(levels[levels > 0]):
+        at = names.index(BY_NNUNET_ID[int(value)].name) + shift
+        lookup[value] = BY_NAME[names[min(max(at, 0), len(names) - 1)]].nnunet_id
+    wrong = lookup[levels]
+    alone, seen = relabel(wrong, affine), relabel(wrong, affine, scan=scan)
+    for result in (alone, seen):
+        unchanged = np.array_equal(result.labels, wrong)
+        assert np.array_equal(result.labels, levels) or (unchanged and (result.unsure or result.labelling.ambiguous))
+
+
+def test_one_vertebra_and_a_femur_get_no_invented_name():
+    one = RIGHT * (RIGHT == 20)
+    result = relabel(one.astype(np.uint8), AFFINE)
+    assert result.labels is not None and np.array_equal(result.labels, one) and result.labelling.ambiguous
+    femur = np.zeros((40, 40, 200), np.uint8)
+    femur[12:28, 12:28] = 1
+    result = relabel(femur, AFFINE, named=False)
+    assert result.labels is femur and result.unsure

@@ -20,8 +20,8 @@ from nnunet_spine.scores.surfaces import SurfaceDistances, surface, surface_dist
 from nnunet_spine.scores.vertebra import SurplusVertebra, VertebraScore
 
 __all__ = [
-    "CENTRE_DEFINITIONS", "HD95_RULES", "N_IDS", "CaseScore", "CohortSummary", "GroupSummary", "Metric", "Naming", "Rate",
-    "ScanPair", "Settings", "Summary", "SurfaceDistances", "SurplusVertebra", "VertebraPair", "VertebraScore",
+    "CENTRE_DEFINITIONS", "HD95_RULES", "N_IDS", "CaseScore", "CohortSummary", "GroupSummary", "Metric", "Naming",
+    "Rate", "ScanPair", "Settings", "Summary", "SurfaceDistances", "SurplusVertebra", "VertebraPair", "VertebraScore",
     "as_label_ids", "centres", "find_metric", "identified_levels", "label_voxels", "level_shift", "metrics",
     "score_case", "score_centres", "summarise", "summarise_cohort", "surface", "surface_distances", "wrong_name_runs",
 ]  # fmt: skip

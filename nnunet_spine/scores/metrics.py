@@ -251,8 +251,8 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric(
         "wrong_name_runs", "Runs of wrong names",
-        "Number of runs of consecutive reference vertebrae that were found under names off by the same number of levels: "
-        "one for a spine shifted as a whole, or for one wrong name.",
+        "Number of runs of consecutive reference vertebrae that were found under names off by the same number of "
+        "levels: one for a spine shifted as a whole, or for one wrong name.",
         lambda scan: float(len(wrong_name_runs((v.name, v.found_as) for v in scan.vertebrae))),
         level="scan", topic="identification", needs="centres", better="lower", decimals=1,
     ),
