@@ -118,3 +118,12 @@ def test_real_masks_are_their_own_instances(real_data, name):
     if name == "torso_sm_seg":
         mask[(mask < 27) | (mask > 50)] = 0
     assert compare_instances(find_bones(mask, affine).instances, mask).panoptic == 1.0
+
+
+def test_piece_far_to_the_side_is_of_no_bone():
+    mask = np.zeros((100, 30, 60), np.uint8)
+    mask[5:25, 5:25, 32:58] = 19
+    mask[5:25, 5:25, 2:28] = 20
+    mask[70:95, 10:14, 34:38] = 19  # a rib, 90 mm aside
+    found = find_bones(mask, np.diag([1.5, 1.5, 1.0, 1.0]))
+    assert len(found.bones) == 2 and found.loose == ((400, 19),)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
@@ -10,11 +11,12 @@ from corrupted_masks import half_renamed, mixed, named_twice
 
 from nnunet_spine.anatomy import BY_NAME, BY_NNUNET_ID, spine_sequence
 from nnunet_spine.cli import main
+from nnunet_spine.instances import find_bones
 from nnunet_spine.io.images import read_image
 from nnunet_spine.io.label_ids import find_table
 from nnunet_spine.io.masks import read_mask
 from nnunet_spine.io.nifti import write_nifti
-from nnunet_spine.naming import relabel
+from nnunet_spine.naming import look_around, relabel
 
 AFFINE = np.diag([1.5, 1.5, 1.5, 1.0])
 
@@ -189,3 +191,11 @@ def test_one_vertebra_and_a_femur_get_no_invented_name():
     femur[12:28, 12:28] = 1
     result = relabel(femur, AFFINE, named=False)
     assert result.labels is femur and result.unsure
+
+
+def test_body_far_from_its_voxels_shows_nothing_aside():
+    bones = find_bones(RIGHT, AFFINE)
+    far = tuple(replace(bone, body_mm=(18.0, -400.0, bone.body_mm[2])) for bone in bones.bones)
+    hu = np.where(RIGHT > 0, 400, 40).astype(np.int16)
+    around = look_around(replace(bones, bones=far), AFFINE, hu, AFFINE)
+    assert np.isnan(around.aside).all()

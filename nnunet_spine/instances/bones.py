@@ -9,7 +9,8 @@
    shows no gap between two cores of one name: the dens of C2.
 4. A piece without a core (an arch that hangs on nothing, the rest of a bone) goes to the bone of its name if it lies
    beside it, else to the bone with the shortest way to it. With a name that no bone has it is a bone of its own where
-   the chain has none: a large piece (C1), or what the field of view leaves of a vertebra. Distant crumbs are loose.
+   the chain has none: a large piece (C1), or what the field of view leaves of a vertebra. Crumbs apart are loose,
+   and so is what lies far from the line.
 
 Pieces are decided as a whole, so the outline of the bones stays that of the mask, voxel for voxel.
 """

@@ -19,6 +19,7 @@ _DENS_GAP = 0.35  # the same for the two topmost cores: the dens of C2 fills les
 _OWN_VOLUME = 0.2  # of the median of the nearest bones, from which a piece without a core may be one of its own
 _NEAREST = 3  # bones beside a piece, whose size counts: a cervical vertebra is a quarter of a lumbar one
 _OUTER = 0.2  # of the first or last interval, from its middle outwards: beyond, a sliver may be the next bone
+_FARTHEST_MM = 75.0  # from the line to a piece of a vertebra; what lies beyond is of a rib or the pelvis
 _ATLAS = 0.6  # of the topmost interval, where a ring without a core may lie
 _BESIDE = (-0.1, 0.5)  # where the middle of a bone's loose arch may lie, in heights above its top and below its bottom
 
@@ -57,6 +58,9 @@ def find_owners(scene: Scene, fragments: Fragments, voxel_mm3: float, crumb_mm3:
     volumes = land.sum(0)[1:] * scene.grid.step_mm**3 / voxel_mm3
     left = set(range(1, n_pieces)) - found.bone.keys() - found.cuts.keys()
     for piece in sorted(left, key=lambda p: -fragments.voxels[p]):
+        if scene.away_mm[piece] > _FARTHEST_MM:
+            found.bone[piece] = None
+            continue
         bone = _beside_its_name(piece, scene, fragments, names)
         large = fragments.voxels[piece] >= _OWN_VOLUME * _usual_volume(piece, scene, volumes)
         enough = large and _outside_the_chain(piece, scene)

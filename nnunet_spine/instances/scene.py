@@ -29,6 +29,7 @@ class Scene:
         intervals: stretch of the line of each core.
         profile: cross-sections along the line; None without a line.
         line_mm: mean position of each piece along the line, (number of pieces + 1,).
+        away_mm: mean distance of each piece from the line, (number of pieces + 1,).
     """
 
     grid: WorkingGrid
@@ -39,6 +40,7 @@ class Scene:
     intervals: tuple[Interval, ...]
     profile: Profile | None
     line_mm: np.ndarray
+    away_mm: np.ndarray
 
     @classmethod
     def of(cls, part: np.ndarray, affine: np.ndarray, fragments: Fragments, grid: WorkingGrid) -> "Scene":
@@ -48,7 +50,7 @@ class Scene:
         at = np.full(len(fragments.labels), np.nan)
         if len(line) < 2:
             nothing = np.zeros(ids.shape, np.int32)
-            return cls(grid, ids, nothing, nothing, labels, (), None, at)
+            return cls(grid, ids, nothing, nothing, labels, (), None, at, at)
         profile = read_profile(labels, line, grid.step_mm)
         intervals = tuple(_without_dens(cut_into_vertebrae(profile), profile))
         index = np.argwhere(labels > 0)
@@ -60,8 +62,8 @@ class Scene:
             cores[tuple(index[inside].T)] = number
         pieces = ids[tuple(index.T)]
         count = np.maximum(np.bincount(pieces, minlength=len(at)), 1)
-        at = np.bincount(pieces, position, minlength=len(at)) / count
-        return cls(grid, ids, cores, territories(ids, cores, grid.step_mm), labels, intervals, profile, at)
+        at, away = (np.bincount(pieces, values, minlength=len(at)) / count for values in (position, distance))
+        return cls(grid, ids, cores, territories(ids, cores, grid.step_mm), labels, intervals, profile, at, away)
 
 
 def _nearest_on_line(index: np.ndarray, profile: Profile, step_mm: float) -> tuple[np.ndarray, np.ndarray]:

@@ -91,6 +91,9 @@ def _ways_aside(
     behind, below, above = (int(mm / STEP_MM) for mm in _AROUND_MM)
     y = slice(max(0, box[1].start - behind), int(middle[1]) + behind)
     z = slice(max(0, box[2].start - below), box[2].stop + above)
+    y, z = (slice(min(part.start, n), max(0, min(part.stop, n))) for part, n in zip((y, z), own.shape[1:], strict=True))
+    if not own[:, y, z].any():  # what is called its body lies far from its voxels
+        return [np.nan, np.nan]
     steps = round(_ASIDE_MM * scale / STEP_MM)
     out = []
     for side in (-1, 1):
