@@ -6,7 +6,7 @@ result = relabel(labels, affine, scan=(hu, scan_affine))
 result.labels, result.changes, result.unsure
 """
 
-from nnunet_spine.naming.relabel import SURE, NamedBone, Relabelled, name_bones, relabel
 from nnunet_spine.naming.surroundings import Surroundings, look_around
+from nnunet_spine.naming.whole_bones import SURE, NamedBone, Relabelled, name_bones, relabel
 
 __all__ = ["SURE", "NamedBone", "Relabelled", "Surroundings", "look_around", "name_bones", "relabel"]
