@@ -121,9 +121,11 @@ def test_every_trainer_follows_stock_plans(planned, trainer, configuration):
     manager = PlansManager(stock)
     with torch.device("meta"):
         network = trainer.network(manager, manager.get_configuration(configuration), 1, 4, True)
-        output = network(torch.zeros(1, 1, *manager.get_configuration(configuration).patch_size))
+        output = network(
+            torch.zeros(1, trainer.input_channels(1), *manager.get_configuration(configuration).patch_size)
+        )
     finest = output if isinstance(output, torch.Tensor) else output[0]
-    if trainer.declaration.predicts_labels:
+    if trainer.declaration.predicts_labels and trainer.output_channels(4) != trainer.output_channels(6):
         with torch.device("meta"):
             more_labels = trainer.build_network_architecture(
                 manager, manager.get_configuration(configuration), 1, 6, True

@@ -73,8 +73,13 @@ def _order(names: list[str], points: np.ndarray) -> list[Finding]:
 
 
 def _gaps(names: list[str], points: np.ndarray) -> list[Finding]:
-    """Neighbours in the list that lie further apart than vertebrae do: what is between them has no name."""
+    """Neighbours in the list that lie further apart than vertebrae do: what is between them has no name.
+
+    Of regions nothing is known: they have no distance to each other.
+    """
     wide = []
+    if not SPACING_MM.keys() >= set(names[:-1]):
+        return []
     for (a, b), step in zip(pairwise(names), np.linalg.norm(np.diff(points, axis=0), axis=1), strict=True):
         if step > _WIDE * SPACING_MM[a]:
             between = [n for n in NAMES[NAMES.index(a) + 1 : NAMES.index(b)] if n != "T13"]
