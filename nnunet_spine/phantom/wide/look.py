@@ -70,8 +70,7 @@ def paint_bones(
     if not len(where):
         return
     distance, code = field.distance_mm.ravel()[where], field.code.ravel()[where]
-    textures = {step: low_frequency(rng, field.grid, step).ravel()[where] for step in {b.texture_mm for b in [spine]}}
-    noise = textures[spine.texture_mm]
+    noise = low_frequency(rng, field.grid, spine.texture_mm).ravel()[where]
     table = np.zeros((256, 4), np.float32)  # cortex, thickness, cancellous, texture
     for value in range(256):
         bone = others.get(value, spine)
